@@ -1,0 +1,70 @@
+"""The command line: `python -m app COMMAND …` or `fromzero COMMAND …`."""
+
+import importlib
+import os
+import sys
+import traceback
+
+COMMANDS = {
+    "demo": "the whole chain on embedded real text: corpus, pretraining, fine-tuning, evaluation, export",
+    "prepare": "read text, clean and deduplicate it, train a tokenizer, write packed rows",
+    "pretrain": "train an encoder by masked language modelling on a prepared corpus",
+    "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
+    "evaluate": "measure a classifier on labelled text; JSON and an HTML page",
+    "predict": "classify texts from the command line, standard input or a file",
+    "export": "write a SavedModel that takes raw strings",
+    "doctor": "say what is installed, what would go wrong, and how to mend it",
+}
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def usage():
+    """The text of `--help`: every command in one line."""
+    lines = ["usage: fromzero COMMAND [options]      (also: python -m app COMMAND [options])", "",
+             "From raw text to a served model. Commands, in the order of the work:", ""]
+    lines += [f"  {name:10s} {job}" for name, job in COMMANDS.items()]
+    return "\n".join([*lines, "", "fromzero COMMAND --help explains a command. Start with: fromzero demo"])
+
+
+def is_users_error(error):
+    """True when our own code raised `error` on purpose: its message is then the whole explanation.
+
+    An error that comes out of a library is a bug of ours and deserves its traceback. What the operating
+    system refuses (no such file, no space left) is the user's to mend wherever it surfaces.
+    """
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, ValueError):
+        return False
+    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    return any(innermost.startswith(os.path.join(HERE, part) + os.sep) for part in ("app", "models", "data"))
+
+
+def main(arguments=None):
+    """Runs one command; exits 2 after a user's mistake, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"error: a command is one of {', '.join(COMMANDS)}. Received: {name}", file=sys.stderr)
+        return 2
+    import tyro
+
+    function = getattr(importlib.import_module(f"app.{name}"), name)
+    try:
+        tyro.cli(function, prog=f"fromzero {name}", args=arguments[1:])
+    except KeyboardInterrupt as interruption:
+        print(f"\nstopped. {interruption}".rstrip(), file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        if not is_users_error(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

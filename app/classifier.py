@@ -1,0 +1,93 @@
+"""A fine-tuned run folder in, a classifier of strings out: what evaluate, predict, export and demo share."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from data.batching import encode_all
+from data.tasks import Examples
+from data.tokenizer import Tokenizer
+from models import baseline, bert, heads
+from models.config import EncoderConfig, from_dict
+from models.run_folder import load_config
+
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained classifier with all that it needs to read strings.
+
+    Attributes:
+        model: `keras.Model`, {"token_ids", "segment_ids": int32 (B, L)} → float32 logits (B, C).
+        tokenizer: the `Tokenizer` it was trained with.
+        label_names: C names.
+        task: "sentiment", "topic", "spam" or "classify".
+        takes_pairs: it was trained on pairs of texts.
+        sequence_length: the longest row, in tokens.
+        folder: where it came from.
+    """
+
+    model: object
+    tokenizer: Tokenizer
+    label_names: tuple
+    task: str
+    takes_pairs: bool
+    sequence_length: int
+    folder: Path
+
+    def probabilities(self, texts, pairs=None, progress=None):
+        """The probability of each class for each text.
+
+        Args:
+            texts: N strings.
+            pairs: N strings if the classifier takes pairs, else None.
+            progress: called with the number of texts done.
+
+        Returns:
+            np.float32 (N, C).
+
+        Raises:
+            ValueError: pairs are missing, or given to a classifier of single texts.
+        """
+        if (pairs is not None) != self.takes_pairs:
+            raise ValueError(f"this classifier takes {'pairs of texts' if self.takes_pairs else 'single texts'}. "
+                             f"Received: {'single texts' if pairs is None else 'pairs'}")
+        examples = Examples(list(texts), None if pairs is None else list(pairs), np.zeros(len(texts), np.int32),
+                            self.label_names)
+        if not len(examples):
+            return np.zeros((0, len(self.label_names)), np.float32)
+        encoded = encode_all(self.tokenizer, examples, self.sequence_length)
+        order = np.argsort([len(row) for row in encoded.rows], kind="stable")
+        logits = np.zeros((len(examples), len(self.label_names)), np.float32)
+        for start in range(0, len(order), BATCH_SIZE):
+            numbers = order[start : start + BATCH_SIZE]
+            batch = encoded.batch(numbers)
+            logits[numbers] = self.model({name: batch[name] for name in ("token_ids", "segment_ids")}, training=False)
+            if progress:
+                progress(len(numbers))
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def build_classifier(config):
+    """The model that a classifier run's config describes, with fresh weights."""
+    if config["family"] == "baseline":
+        return baseline.baseline(from_dict(baseline.BaselineConfig, config["model"]))
+    encoder = bert.backbone(from_dict(EncoderConfig, config["model"]))
+    return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
+
+
+def load_classifier(folder):
+    """Loads a run that `finetune` wrote.
+
+    Raises:
+        FileNotFoundError, ValueError: as `models.run_folder.load_config`.
+    """
+    folder = Path(folder)
+    config = load_config(folder, "classifier")
+    model = build_classifier(config)
+    model.load_weights(folder / "classifier.weights.h5")
+    return Classifier(model, Tokenizer.load(folder / "tokenizer.json"), tuple(config["label_names"]), config["task"],
+                      config["takes_pairs"], config["sequence_length"], folder)

@@ -1,0 +1,194 @@
+"""A fine-tuned run and texts (command line, standard input or a file) in, labels with probabilities out."""
+
+import csv
+import gzip
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tyro
+
+from models.run_folder import whole
+
+# Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
+CHUNK = 1024
+FORMATS = (".csv", ".tsv", ".jsonl")
+
+
+def predict(
+    run: tyro.conf.Positional[Path],
+    texts: tyro.conf.Positional[tuple[str, ...]] = (),
+    *,
+    data: str | None = None,
+    to: Path | None = None,
+    text_column: str | None = None,
+    pair_column: str | None = None,
+    overwrite: bool = False,
+) -> list[dict] | dict:
+    """Classify texts: from the command line, from standard input (one a line) or from a file.
+
+    With --data and --to, every input column and the order of the rows are kept, and the columns label_predicted, score
+    (the probability of that label) and probability_LABEL are added. A row whose text is empty keeps its place, with
+    these columns empty. Other output: a line a text, "label TAB probability TAB every probability TAB text".
+
+    Args:
+        run: folder of a fine-tuned run.
+        texts: texts to classify. For a classifier of text pairs: first, second, first, second … (on standard
+            input the two are separated by a tab).
+        data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
+        to: .csv, .tsv or .jsonl (also .gz) to write.
+        text_column: column of the text; found when left out.
+        pair_column: column of the second text; found when left out.
+        overwrite: replace the file --to if it exists.
+
+    Returns:
+        For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs.
+        For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
+    """
+    if (data is None) != (to is None):
+        raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
+    if data is not None and texts:
+        raise ValueError(f"texts come either from the command line or from --data. Received: both, data={data}")
+    if to is not None:
+        to = Path(to)
+        _check_target(to, overwrite)
+    elif not texts and sys.stdin.isatty():
+        raise ValueError("nothing to classify: give a text in quotes, pipe texts in, or name a file with --data")
+
+    from app.terminal import load_tensorflow
+
+    load_tensorflow()
+    from app.classifier import load_classifier
+
+    classifier = load_classifier(Path(run))
+    if data is not None:
+        return _predict_file(classifier, data, to, text_column, pair_column)
+    results = []
+    for chunk in _chunks(_texts_and_pairs(texts, classifier.takes_pairs)):
+        for result in _predictions(classifier, chunk):
+            print(_line(result), flush=True)
+            results.append(result)
+    return results
+
+
+def _check_target(to, overwrite):
+    if _format(to) not in FORMATS:
+        raise ValueError(f"--to must end in {', '.join(FORMATS)} or one of them with .gz. Received: {to}")
+    if to.is_dir() or (to.exists() and not overwrite):
+        raise ValueError(f"{to} exists: choose another name, or replace a file with --overwrite")
+
+
+def _format(path):
+    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _chunks(items):
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, CHUNK)):
+        yield chunk
+
+
+def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
+    """(text, pair) from the command line, else from standard input; pair is None where none is wanted."""
+    if texts and not takes_pairs:
+        yield from ((text, None) for text in texts)
+    elif texts:
+        if len(texts) % 2:
+            raise ValueError(f"this classifier takes pairs: give an even number of texts. Received: {len(texts)}")
+        yield from zip(texts[::2], texts[1::2], strict=True)
+    else:
+        if hasattr(sys.stdin, "reconfigure"):  # whatever the locale says, and without stopping at a broken byte
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        for number, line in enumerate(sys.stdin, 1):
+            text, tab, pair = line.rstrip("\r\n").partition("\t") if takes_pairs else (line.rstrip("\r\n"), "", None)
+            if takes_pairs and not tab:
+                raise ValueError(f"this classifier takes pairs: two texts separated by a tab. Received line {number}: "
+                                 f"{text[:60]!r}")
+            yield text, pair
+
+
+def _predictions(classifier, chunk):
+    """One dictionary for each (text, pair) of the chunk."""
+    texts, pairs = [text for text, _ in chunk], [pair for _, pair in chunk] if classifier.takes_pairs else None
+    for (text, pair), row in zip(chunk, classifier.probabilities(texts, pairs), strict=True):
+        best = int(row.argmax())
+        yield {"text": text, **({} if pair is None else {"pair": pair}),
+               "label": classifier.label_names[best], "score": float(row[best]),
+               "probabilities": dict(zip(classifier.label_names, map(float, row), strict=True))}
+
+
+def _line(result):
+    ordered = sorted(result["probabilities"].items(), key=lambda entry: -entry[1])
+    every = " ".join(f"{label}={probability:.4f}" for label, probability in ordered)
+    text = " ".join(f"{result['text']} {result.get('pair', '')}".split())
+    return f"{result['label']}\t{result['score']:.4f}\t{every}\t{text}"
+
+
+def _predict_file(classifier, data, to, text_column, pair_column):
+    from app.terminal import console, progress_bar
+    from data.sources import SkippedRows, find_column, read_rows
+    from data.tasks import PAIR_COLUMNS, TEXT_COLUMNS
+
+    skipped = SkippedRows()
+    added = ["label_predicted", "score", *(f"probability_{label}" for label in classifier.label_names)]
+    counts = {"rows": 0, "empty": 0}
+
+    def rows_with_predictions(advance):
+        text_name = pair_name = None
+        for rows in _chunks(read_rows(data, skipped)):
+            if text_name is None:
+                text_name = find_column(list(rows[0]), text_column, TEXT_COLUMNS, "text")
+                if classifier.takes_pairs:
+                    pair_name = find_column(list(rows[0]), pair_column, PAIR_COLUMNS, "second text")
+            for row in rows:
+                if clash := [name for name in added if name in row]:
+                    raise ValueError(f"the columns to add must be new. Received: {data} already has "
+                                     f"{', '.join(clash)}; rename or drop them")
+            filled = [row for row in rows if (row.get(text_name) or "").strip()]
+            counts["rows"] += len(rows)
+            counts["empty"] += len(rows) - len(filled)
+            chunk = [(row[text_name], (row.get(pair_name) or "") if pair_name else None) for row in filled]
+            results = iter(_predictions(classifier, chunk) if chunk else ())
+            for row in rows:
+                if (row.get(text_name) or "").strip():
+                    result = next(results)
+                    values = (result["label"], result["score"], *result["probabilities"].values())
+                else:
+                    values = (None,) * len(added)
+                yield {**row, **dict(zip(added, values, strict=True))}
+            advance(len(rows))
+        if not counts["rows"]:
+            raise ValueError(f"--data must hold at least one row. Received: no readable row in {data}")
+
+    with progress_bar("predict", unit="rows") as advance:
+        _write_rows(rows_with_predictions(advance), to)
+    console.print(f"{counts['rows']:,} rows → {to}", markup=False)
+    if counts["empty"]:
+        console.print(f"{counts['empty']:,} rows have no text: their prediction is empty", markup=False)
+    if skipped.total:
+        console.print(f"{skipped.total:,} rows could not be read: {skipped.examples}", markup=False)
+    return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
+
+
+def _write_rows(rows, to):
+    opener = gzip.open if to.suffix.lower() == ".gz" else open
+    with whole(to) as temporary, opener(temporary, "wt", encoding="utf-8", errors="replace", newline="") as stream:
+        if _format(to) == ".jsonl":
+            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            _write_table(rows, stream, "\t" if _format(to) == ".tsv" else ",")
+
+
+def _write_table(rows, stream, delimiter):
+    writer = None
+    for number, row in enumerate(rows, 1):
+        if writer is None:
+            columns = list(row)
+            writer = csv.DictWriter(stream, columns, delimiter=delimiter, lineterminator="\n")
+            writer.writeheader()
+        if more := [name for name in row if name not in columns]:
+            raise ValueError(f"a table needs the same columns in every row. Received: row {number} also has "
+                             f"{', '.join(more)}; write .jsonl instead")
+        writer.writerow(row)

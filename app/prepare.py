@@ -1,0 +1,140 @@
+"""Sources in, a prepared corpus out: clean documents, a tokenizer, packed rows, a manifest."""
+
+import json
+from pathlib import Path
+
+import tyro
+from rich.table import Table
+
+from app.terminal import console, load_tensorflow, progress_bar
+
+
+def prepare(
+    sources: tyro.conf.Positional[tuple[str, ...]],
+    /,
+    *,
+    to: Path,
+    vocabulary_size: int = 8192,
+    sequence_length: int = 128,
+    held_out: tuple[str, ...] = (),
+    tokenizer: Path | None = None,
+    text_column: str | None = None,
+    whole_files: bool = False,
+    keep_case: bool = False,
+    validation_share: float = 0.01,
+    near_duplicates: float = 0.8,
+    max_skipped: int = 1000,
+) -> dict:
+    """Reads text, cleans and deduplicates it, trains a tokenizer, writes packed rows.
+
+    A second run with the same sources and settings finds its work done; with others it asks for another folder.
+
+    Args:
+        sources: files (.txt .csv .tsv .jsonl .parquet, also .gz), globs, folders, tfds:NAME[:split] or sample:NAME[:split].
+        to: the folder to make, for example corpora/mine.
+        vocabulary_size: tokens in the vocabulary, at most.
+        sequence_length: tokens in a row.
+        held_out: sources whose documents must not stand in the corpus, such as the test split of a task.
+        tokenizer: a tokenizer.json to use instead of training one.
+        text_column: the column that holds the text; found by its name if not given.
+        whole_files: a .txt file is one document, not one a line.
+        keep_case: do not lower-case.
+        validation_share: part of the documents held back for measuring the loss.
+        near_duplicates: documents whose sets of shingles overlap by this share or more are duplicates (Jaccard).
+        max_skipped: stop after so many unreadable rows.
+    """
+    from data.sources import SkippedRows, fingerprint, read_texts
+    from models.run_folder import whole, write_json
+
+    recipe = {
+        "sources": {source: fingerprint(source) for source in sources},
+        "held_out": {source: fingerprint(source) for source in held_out},
+        "tokenizer": fingerprint_file(tokenizer) if tokenizer else None,
+        "vocabulary_size": vocabulary_size, "sequence_length": sequence_length, "text_column": text_column,
+        "whole_files": whole_files, "keep_case": keep_case, "validation_share": validation_share,
+        "near_duplicates": near_duplicates,
+    }
+    if to.exists():
+        manifest = _prepared_already(to, recipe)
+        console.print(f"{to} is prepared already, from the same sources and settings")
+        return manifest
+    load_tensorflow()
+    import numpy as np
+
+    from data.corpus import build_corpus
+    from data.packing import pack_documents
+    from data.prepared import FORMAT
+    from data.tokenizer import UNK, Tokenizer
+    from data.vocabulary import train_tokenizer
+
+    skipped = SkippedRows(max_skipped)
+    with whole(to) as folder:
+        folder.mkdir()
+        with progress_bar("read and compare", unit="characters") as advance:
+            corpus = build_corpus(
+                read_texts(sources, skipped, text_column, whole_files=whole_files), folder,
+                held_out=read_texts(held_out, skipped, text_column, whole_files=whole_files),
+                validation_share=validation_share, near_duplicates=near_duplicates, progress=advance)
+        counts = corpus.counts
+        if not counts["train"] or not counts["validation"]:
+            raise ValueError("a corpus needs at least two different documents. "
+                             f"Received: {counts} from {', '.join(sources)}")
+        if tokenizer:
+            reader = Tokenizer.load(tokenizer)
+        else:
+            with progress_bar("train the tokenizer", counts["train"], "documents") as advance:
+                reader = train_tokenizer(corpus.documents("train"), vocabulary_size, lower_case=not keep_case,
+                                         progress=advance)
+        rows, token_counts = {}, {}
+        for split in ("train", "validation"):
+            with progress_bar(f"encode and pack {split}", counts[split], "documents") as advance:
+                rows[split], token_counts[split] = pack_documents(
+                    corpus.documents(split), reader, folder / f"{split}.rows", sequence_length, advance)
+        corpus.close()
+        reader.save(folder / "tokenizer.json")
+        np.save(folder / "token_counts.npy", token_counts["train"])
+        tokens = int(token_counts["train"].sum())
+        manifest = {
+            "format": FORMAT, "recipe": recipe, "documents": counts, "rows": rows, "tokens": tokens,
+            "unknown_share": float(token_counts["train"][UNK] / tokens), "vocabulary_size": reader.vocabulary_size,
+            "tokenizer_sha256": reader.sha256, "skipped": dict(skipped.counts), "skipped_examples": skipped.examples,
+        }
+        write_json(folder / "manifest.json", manifest)
+    table = Table(title=f"{to}", title_justify="left", show_header=False)
+    for name, value in {**counts, "tokens": tokens, "rows of text": rows["train"], "vocabulary": reader.vocabulary_size,
+                        "share of [UNK]": f"{manifest['unknown_share']:.4%}"}.items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
+    if skipped.total:
+        table.add_row("skipped rows", str(skipped))
+    console.print(table, f"Next: fromzero pretrain {to} --to runs/…")
+    return manifest
+
+
+def fingerprint_file(path):
+    """SHA-256 of a file the user named.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    from models.run_folder import sha256
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"--tokenizer must be a tokenizer.json. Received: {path}, which does not exist")
+    return sha256(path)
+
+
+def _prepared_already(folder, recipe):
+    """The manifest of a corpus prepared before by the same recipe.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds something else")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in recipe if recipe[name] != manifest.get("recipe", {}).get(name)]
+    if changed:
+        raise ValueError(f"{folder} was prepared from other sources or settings ({', '.join(changed)}). "
+                         "Choose another --to, or remove that folder")
+    return manifest

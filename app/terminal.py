@@ -1,0 +1,89 @@
+"""What a user sees while a command works: the console, progress bars with rate and time left."""
+
+import contextlib
+import os
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def load_tensorflow():
+    """Imports TensorFlow and silences what its C++ side writes.
+
+    Those notes go straight to file descriptor 2, most before any logger exists; TF_CPP_MIN_LOG_LEVEL no longer
+    silences them. So the descriptor leads nowhere from here on, and Python's own errors take a copy of it.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # a notebook's stderr has no descriptor and is not touched
+        if sys.stderr.fileno() == 2:
+            sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    import tensorflow  # noqa: F401
+
+
+class _Rate(TextColumn):
+    """Units a second since the start, with an SI prefix."""
+
+    def __init__(self, unit):
+        super().__init__("")
+        self.unit = unit
+
+    def render(self, task):
+        speed = task.finished_speed or task.speed or 0.0
+        for divisor, prefix in ((1e6, "M"), (1e3, "k")):
+            if speed >= divisor:
+                return f"{speed / divisor:.1f} {prefix}{self.unit}/s"
+        return f"{speed:.1f} {self.unit}/s"
+
+
+@contextlib.contextmanager
+def progress_bar(description, total=None, unit="", every=30.0):
+    """Shows how far a long job is.
+
+    Args:
+        description: what is being done; a few words.
+        total: how many units there are; None when nobody knows.
+        unit: what is counted, for the rate ("rows", "B", "steps").
+        every: seconds between two lines where there is no terminal (a log file).
+
+    Yields:
+        `advance(n=1, note=None)`: n units more are done; `note` is shown beside the bar.
+    """
+    if not console.is_terminal:
+        yield _log_lines(description, total, unit, every)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
+               _Rate(unit), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(description, total=total, note="")
+
+        def advance(n=1, note=None):
+            progress.update(task, advance=n, **({} if note is None else {"note": note}))
+
+        yield advance
+
+
+def _log_lines(description, total, unit, every):
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(n=1, note=None):
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if now - last >= every:
+            last = now
+            rate = done / (now - start)
+            left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+            share = f"{100 * done / total:.0f} % " if total else ""
+            console.print(f"{description}: {share}{rate:.4g} {unit}/s{left} {note or ''}")
+
+    return advance

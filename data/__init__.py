@@ -1,0 +1,1 @@
+"""Text to batches: sources, corpus, tokenizer, packing, order, masking, tasks, batching."""

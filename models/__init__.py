@@ -1,0 +1,1 @@
+"""Token ids to a trained run: config, layers, families, heads, optimizers, trainer, run folder."""

@@ -1,0 +1,52 @@
+"""What stands on a backbone: the masked-LM head for pretraining, the classifier for a task."""
+
+import keras
+from keras import ops
+
+from models.layers import Bias, TakePositions, Unflatten, masked_mean
+
+
+def masked_lm(backbone):
+    """Predicts the masked tokens from the backbone's vectors at their positions.
+
+    Only the masked positions are projected on the vocabulary: at width 128 the projection of every position would be
+    most of the arithmetic. The projection is the embedding matrix itself (Press & Wolf 2017).
+
+    Args:
+        backbone: a model such as `models.bert.backbone` makes.
+
+    Returns:
+        `keras.Model`: {"token_ids", "segment_ids": int32 (B, L), "mask_positions": int32 (B, M)} →
+        float32 logits (B, M, V).
+    """
+    inputs = _token_inputs()
+    mask_positions = keras.Input((None,), dtype="int32", name="mask_positions")
+    hidden = backbone(inputs)  # (B, L, D)
+    masked = TakePositions(name="masked")(hidden, mask_positions)  # (B·M, D)
+    logits = backbone.get_layer("token_embedding")(masked, reverse=True)  # (B·M, V)
+    logits = Bias(name="vocabulary_bias")(logits)
+    logits = ops.cast(Unflatten(name="unflatten")(logits, mask_positions), "float32")  # (B, M, V)
+    return keras.Model({**inputs, "mask_positions": mask_positions}, logits, name="masked_lm")
+
+
+def classifier(backbone, num_classes, dropout=0.1):
+    """Scores the classes from the mean of the backbone's vectors over the real tokens.
+
+    Args:
+        backbone: a model such as `models.bert.backbone` makes.
+        num_classes: C.
+        dropout: share of the pooled vector dropped in training.
+
+    Returns:
+        `keras.Model`: {"token_ids", "segment_ids": int32 (B, L), 0 = padding} → float32 logits (B, C).
+    """
+    inputs = _token_inputs()
+    hidden = backbone(inputs)  # (B, L, D)
+    pooled = masked_mean(hidden, inputs["segment_ids"])  # (B, D)
+    pooled = keras.layers.Dropout(dropout, name="pooled_dropout")(pooled)
+    logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="classes")(pooled)
+    return keras.Model(inputs, logits, name="classifier")
+
+
+def _token_inputs():
+    return {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}

@@ -1,0 +1,158 @@
+"""A trained run on disk: config, tokenizer, weights, history. Every file appears whole or not at all; no pickle.
+
+    config.json            what the run is, with the SHA-256 of every other file that loading needs
+    tokenizer.json         the tokenizer it was trained with
+    *.weights.h5           Keras weights, readable with `model.load_weights`
+    history.jsonl          one line an evaluation
+    checkpoints/           while a pretraining runs
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = 1
+CHECKPOINTS_KEPT = 2
+
+
+@contextlib.contextmanager
+def whole(path):
+    """Yields a temporary path beside `path`; what was written there gets the name `path` at the end, or is removed.
+
+    Works for files and for folders. A full disk or Ctrl-C leaves nothing half-written under the final name.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: Keras chooses the format of weights by it.
+    temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path, values):
+    """Writes JSON, readable by people, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def sha256(path):
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_config(folder, kind, **values):
+    """Finishes a run folder: from now on it can be loaded.
+
+    Args:
+        folder: holds the run's files already.
+        kind: "masked_lm" or "classifier".
+        values: what loading needs to build the model again; JSON types.
+    """
+    folder = Path(folder)
+    hashes = {path.name: sha256(path) for path in [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5"))]}
+    write_json(folder / "config.json", {"format": FORMAT, "kind": kind, **values, "sha256": hashes})
+
+
+def load_config(folder, kind):
+    """Reads a finished run's config and holds the run's files against the hashes in it.
+
+    Raises:
+        FileNotFoundError: no such run, or one that was not finished.
+        ValueError: another kind of run, a newer format, or a file that was changed or cut short.
+    """
+    folder = Path(folder)
+    path = folder / "config.json"
+    if not path.exists():
+        reason = "its training has not finished: run the same command again" if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(f"a run folder holds config.json. Received: {folder} ({reason})")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON as a training writes it. Received: {error}") from None
+    if config.get("format") != FORMAT or config.get("kind") != kind:
+        raise ValueError(f"{folder} must be a {kind} run of format {FORMAT}. "
+                         f"Received: kind={config.get('kind')}, format={config.get('format')}")
+    for name, wanted in config["sha256"].items():
+        if not (folder / name).exists() or sha256(folder / name) != wanted:
+            raise ValueError(f"{folder / name} must be the file that was saved with the run (SHA-256 in config.json). "
+                             "It is missing, changed or cut short: train again or restore it.")
+    return config
+
+
+def append_history(folder, **values):
+    """Adds a line to history.jsonl."""
+    with open(Path(folder) / "history.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def cut_history(folder, step):
+    """Drops the lines after a step: a resumed training writes them again."""
+    path = Path(folder) / "history.jsonl"
+    if path.exists():
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        with whole(path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def save_checkpoint(folder, step, seconds, variables):
+    """Saves all that training needs to go on; keeps the newest two.
+
+    Args:
+        folder: the run folder.
+        step: steps done.
+        seconds: time spent training.
+        variables: Keras variables of model and optimizer, always in the same order.
+    """
+    arrays = {f"{number:04d} {variable.path}": np.asarray(variable) for number, variable in enumerate(variables)}
+    checkpoints = Path(folder) / "checkpoints"
+    with whole(checkpoints / f"step-{step:09d}.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, step=step, seconds=seconds, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    for old in sorted(checkpoints.glob("step-*.npz"))[:-CHECKPOINTS_KEPT]:
+        old.unlink()
+
+
+def load_checkpoint(folder, variables):
+    """Puts the newest readable checkpoint into the variables.
+
+    A truncated or damaged file is recognised by the checksums inside the archive and the one before it is used.
+
+    Returns:
+        (step, seconds, names of the damaged files), or (0, 0.0, names) when there is no checkpoint.
+
+    Raises:
+        ValueError: the checkpoint belongs to a model of another size.
+    """
+    damaged = []
+    for path in sorted((Path(folder) / "checkpoints").glob("step-*.npz"), reverse=True):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError):
+            damaged.append(path.name)
+            continue
+        step, seconds = int(arrays.pop("step")), float(arrays.pop("seconds"))
+        wanted = {f"{n:04d} {variable.path}": tuple(variable.shape) for n, variable in enumerate(variables)}
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != wanted:
+            name = next(name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name))
+            raise ValueError(f"{path} must fit the model. Received: {name} is {found.get(name)} in the checkpoint, "
+                             f"{wanted.get(name)} in the model. Choose another folder or the same sizes.")
+        for variable, array in zip(variables, arrays.values()):
+            variable.assign(array)
+        return step, seconds, damaged
+    return 0, 0.0, damaged

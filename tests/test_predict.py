@@ -1,0 +1,176 @@
+"""Predictions keep rows, columns and order; they come from the command line, standard input and files."""
+
+import csv
+import gzip
+import io
+import json
+
+import numpy as np
+import pytest
+
+from app.classifier import load_classifier
+from app.predict import predict
+
+ROWS = [{"id": "7", "text": "a good film", "note": 'says "so", twice'}, {"id": "3", "text": "", "note": ""},
+        {"id": "5", "text": "质量很差", "note": "两\n行"}, {"id": "1", "text": "  ", "note": "blank"},
+        {"id": "2", "text": "great fun", "note": "tab\there"}]
+
+
+@pytest.fixture(scope="module")
+def classifier(classifier_run):
+    return load_classifier(classifier_run)
+
+
+def write_table(path, rows, delimiter=","):
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def read_table(path, delimiter=","):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def test_texts_from_the_command_line(classifier_run, classifier, capsys):
+    texts = ("a good [bold]film[/bold]", "质量很差")
+    results = predict(classifier_run, texts)
+    expected = classifier.probabilities(texts)
+    np.testing.assert_allclose([list(result["probabilities"].values()) for result in results], expected, atol=1e-6)
+    assert [result["label"] for result in results] == [classifier.label_names[n] for n in expected.argmax(axis=1)]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [result["label"] for result in results]
+    assert lines[0].endswith(texts[0]) and f"{expected[0].max():.4f}" in lines[0]
+
+
+def test_texts_from_standard_input(classifier_run, monkeypatch, capsys):
+    source = "first line\r\n第二行\nlatin caf\u00e9".encode() + b" \xe9\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(source), encoding="ascii"))
+    results = predict(classifier_run)
+    assert [result["text"] for result in results] == ["first line", "第二行", "latin café \ufffd"]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.predict.CHUNK", 2)  # more chunks than one, and one whose rows are all empty
+    source = write_table(tmp_path / "in.csv", ROWS)
+    counts = predict(classifier_run, data=source, to=tmp_path / "new" / "out.csv")
+    rows = read_table(tmp_path / "new" / "out.csv")
+    added = ["label_predicted", "score", *(f"probability_{name}" for name in classifier.label_names)]
+    assert list(rows[0]) == ["id", "text", "note", *added]
+    assert [row["id"] for row in rows] == [row["id"] for row in ROWS]
+    assert [row["note"] for row in rows] == [row["note"] for row in ROWS]
+    assert counts["rows"] == 5 and counts["empty"] == 2 and counts["skipped"] == {}
+    filled = [row for row in rows if row["text"].strip()]
+    expected = classifier.probabilities([row["text"] for row in filled])
+    for row, probabilities in zip(filled, expected, strict=True):
+        assert row["label_predicted"] == classifier.label_names[probabilities.argmax()]
+        assert float(row["score"]) == pytest.approx(probabilities.max(), abs=1e-6)
+        np.testing.assert_allclose([float(row[name]) for name in added[2:]], probabilities, atol=1e-6)
+    assert all(row[name] == "" for row in rows if not row["text"].strip() for name in added)
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.csv.gz", "out.jsonl", "out.jsonl.gz"])
+def test_every_output_form(classifier_run, tmp_path, name):
+    to = tmp_path / name
+    predict(classifier_run, data=write_table(tmp_path / "in.csv", ROWS), to=to)
+    if "jsonl" in name:
+        content = gzip.decompress(to.read_bytes()) if name.endswith(".gz") else to.read_bytes()
+        rows = [json.loads(line) for line in content.decode("utf-8").splitlines()]
+        assert isinstance(rows[0]["score"], float) and rows[1]["score"] is None
+    else:
+        rows = read_table(to, "\t" if ".tsv" in name else ",")
+    assert [row["text"] for row in rows] == [row["text"] for row in ROWS]
+
+
+@pytest.mark.parametrize("name", ["in.tsv", "in.jsonl", "in.txt", "in.csv.gz"])
+def test_every_input_form(classifier_run, tmp_path, name):
+    texts = ["a good film", "质量很差", "great fun"]
+    rows = [{"text": text} for text in texts]
+    source = tmp_path / name
+    if name == "in.tsv":
+        write_table(source, rows, "\t")
+    elif name == "in.csv.gz":
+        write_table(tmp_path / "in.csv", rows)
+        source.write_bytes(gzip.compress((tmp_path / "in.csv").read_bytes()))
+    elif name == "in.jsonl":
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        source.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+    assert [row["text"] for row in read_table(tmp_path / "out.csv")] == texts
+
+
+def test_rows_that_cannot_be_read_are_counted(classifier_run, tmp_path, capsys):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "good"}\n{"text": broken\n{"text": "bad"}\n')
+    counts = predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+    assert counts["rows"] == 2 and sum(counts["skipped"].values()) == 1
+    assert "1 rows could not be read" in capsys.readouterr().out
+
+
+def test_columns_may_differ_in_jsonl_only(classifier_run, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "good"}\n{"text": "bad", "more": "x"}\n')
+    predict(classifier_run, data=str(source), to=tmp_path / "out.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])["more"] == "x"
+    with pytest.raises(ValueError, match="more"):
+        predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_existing_file_needs_overwrite(classifier_run, tmp_path):
+    source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    to.write_text("mine")
+    with pytest.raises(ValueError, match="--overwrite"):
+        predict(classifier_run, data=source, to=to)
+    assert to.read_text() == "mine"
+    predict(classifier_run, data=source, to=to, overwrite=True)
+    assert len(read_table(to)) == len(ROWS)
+    predict(classifier_run, data=source, to=tmp_path / "in.csv", overwrite=True)  # onto itself
+    assert read_table(tmp_path / "in.csv")[0]["text"] == ROWS[0]["text"]
+
+
+def test_nothing_half_written_remains(classifier_run, tmp_path, monkeypatch):
+    source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    to.write_text("mine")
+    monkeypatch.setattr("app.predict.CHUNK", 2)
+    calls = iter([None, KeyboardInterrupt])
+
+    def interrupted(self, texts, pairs=None, progress=None):
+        if error := next(calls):
+            raise error
+        return np.full((len(texts), len(self.label_names)), 1 / len(self.label_names), np.float32)
+
+    monkeypatch.setattr("app.classifier.Classifier.probabilities", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(classifier_run, data=source, to=to, overwrite=True)
+    assert to.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_users_errors(classifier_run, tmp_path):
+    source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
+    taken = write_table(tmp_path / "taken.csv", [{"text": "good", "score": "1"}])
+    (tmp_path / "empty.csv").write_text("text\n")
+    for arguments, words in (
+        ({"data": source}, "go together"),
+        ({"to": to}, "go together"),
+        ({"data": source, "to": to, "texts": ("a",)}, "both"),
+        ({"data": source, "to": tmp_path / "out.xlsx"}, "must end in"),
+        ({"data": taken, "to": to}, "score"),
+        ({"data": source, "to": to, "text_column": "review"}, "review"),
+        ({"data": str(tmp_path / "empty.csv"), "to": to}, "at least one row"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            predict(classifier_run, **arguments)
+        assert not to.exists()
+
+
+def test_a_terminal_without_text_is_told_what_to_do(classifier_run, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    with pytest.raises(ValueError, match="nothing to classify"):
+        predict(classifier_run)
