@@ -9,11 +9,10 @@ from pathlib import Path
 
 import tyro
 
-from models.run_folder import whole, write_json
-
 # What both sides of the verification answer: scripts, lengths and characters that tokenizers stumble over.
 EXAMPLES = ("this is a good product", "这是一个很好的产品", "", "  A  film, which… DISAPPOINTS!!", "价格100元，不贵。Good!",
-            "naïve café ＡＢＣ １２３", "\x00\x07\u200b\ufffd 😀👍🏽", "word " * 3000, "很" * 3000, "x" * 5000)
+            "naïve café ＡＢＣ １２３", "a\x00b\x0bc\x1fd\x85e\ufefff\u200b\ufffd 😀👍🏽",
+            "fine<br />acting<BR>yes\r\nno\rmaybe", "word " * 3000, "很" * 3000, "x" * 5000)
 # Registered in every TensorFlow of Python, yet nothing outside Python can run them.
 PYTHON_OPERATIONS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 TOLERANCE = 1e-5
@@ -40,11 +39,11 @@ print("\\n" + json.dumps({"unknown": unknown, "answers": answers}))
 def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
     """Write a SavedModel that takes raw strings.
 
-    Signatures: "serving_default" takes text, tf.string (batch,), and pair where the classifier takes pairs;
-    "token_ids" takes int32 (batch, length), with [CLS] and [SEP], 0 = padding. Both give probabilities float32
-    (batch, classes), label string (batch,) and score float32 (batch,), the probability of that label. Tokenizer and
-    labels are inside; assets.extra/ has labels.txt and fromzero.json for people. Before the folder gets its name, a
-    process with TensorFlow alone must load it and give the run's own probabilities.
+    The signature serving_default takes text, tf.string (batch,), and pair where the classifier takes pairs; token_ids
+    takes int32 (batch, length) with [CLS] and [SEP], 0 = padding. Both give probabilities float32 (batch, classes),
+    label string (batch,) and score float32 (batch,), that label's probability. Tokenizer and labels are inside;
+    assets.extra/ has labels.txt and fromzero.json for people. Before the folder gets its name, a process with
+    TensorFlow alone must load it and give the run's own probabilities.
 
     Args:
         run: folder of a fine-tuned run.
@@ -63,6 +62,8 @@ def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
     import tensorflow as tf
 
     from app.classifier import load_classifier
+    from app.serving import serving_module
+    from models.run_folder import whole, write_json
 
     classifier = load_classifier(Path(run))
     module, signatures = serving_module(classifier)
@@ -83,49 +84,6 @@ def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
     console.print(f"SavedModel: {to}\n"
                   f'  tf.saved_model.load("{to}").signatures["serving_default"](text=tf.constant(["…"]))', markup=False)
     return operations
-
-
-def serving_module(classifier):
-    """The tokenizer, the weights and the functions of an export.
-
-    Args:
-        classifier: `app.classifier.Classifier`.
-
-    Returns:
-        (`tf.Module`, {signature name: concrete function}) for `tf.saved_model.save`.
-    """
-    import tensorflow as tf
-
-    from data.batching import encode_examples
-    from data.tokenizer import PAD
-
-    module = tf.Module(name="fromzero")
-    module.tokenizer = classifier.tokenizer
-    # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
-    module.weights = [weight.value for weight in classifier.model.weights]
-    labels = tf.constant(classifier.label_names)
-
-    def answer(tokens):
-        probabilities = tf.nn.softmax(classifier.model(tokens, training=False))  # (B, C)
-        best = tf.argmax(probabilities, axis=-1)  # (B,)
-        return {"probabilities": probabilities, "label": tf.gather(labels, best),
-                "score": tf.reduce_max(probabilities, axis=-1)}
-
-    def from_text(text, pair=None):
-        return answer(encode_examples(classifier.tokenizer, text, pair, classifier.sequence_length))
-
-    def from_token_ids(token_ids):
-        longest = classifier.sequence_length
-        tf.debugging.assert_less_equal(
-            tf.shape(token_ids)[1], longest, f"token_ids may have at most {longest} columns: this model's positions")
-        return answer({"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)})
-
-    texts = {name: tf.TensorSpec([None], tf.string, name=name)
-             for name in (("text", "pair") if classifier.takes_pairs else ("text",))}
-    ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
-    module.from_text, module.from_token_ids = tf.function(from_text), tf.function(from_token_ids)
-    return module, {"serving_default": module.from_text.get_concrete_function(**texts),
-                    "token_ids": module.from_token_ids.get_concrete_function(ids)}
 
 
 def list_operations(folder):
@@ -167,16 +125,20 @@ def verify(folder, operations, classifier):
     import tensorflow as tf
 
     from data.batching import encode_examples
+    from data.sources import clean_text
 
     texts = list(EXAMPLES)
     pairs = texts[::-1] if classifier.takes_pairs else None
+    read = [clean_text(text) for text in texts]
+    read_pairs = read[::-1] if classifier.takes_pairs else None
     # TensorFloat-32, the default on recent GPUs, rounds to 10 bits: results would differ by 1e-3.
     with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        expected = classifier.probabilities(texts, pairs)
-        token_ids = encode_examples(classifier.tokenizer, tf.constant(texts), None if pairs is None else
-                                    tf.constant(pairs), classifier.sequence_length)["token_ids"].numpy()
+        expected = classifier.probabilities(read, read_pairs)
+        token_ids = encode_examples(
+            classifier.tokenizer, tf.constant(read), None if read_pairs is None else tf.constant(read_pairs),
+            classifier.sequence_length)["token_ids"].numpy()
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
     request = {"folder": str(folder), "operations": list(operations), "inputs": {

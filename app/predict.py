@@ -10,8 +10,6 @@ from pathlib import Path
 
 import tyro
 
-from models.run_folder import whole
-
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
 CHUNK = 1024
 FORMATS = (".csv", ".tsv", ".jsonl")
@@ -29,9 +27,10 @@ def predict(
 ) -> list[dict] | dict:
     """Classify texts: from the command line, from standard input (one a line) or from a file.
 
-    With --data and --to, every input column and the order of the rows are kept, and the columns label_predicted, score
-    (the probability of that label) and probability_LABEL are added. A row whose text is empty keeps its place, with
-    these columns empty. Other output: a line a text, "label TAB probability TAB every probability TAB text".
+    With --data and --to, every input column and the order of the rows are kept, and label_predicted, score (that label's
+    probability) and one probability_LABEL per class are added. Values are text; lists and objects of a .jsonl are left
+    out. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text: label, its
+    probability, every probability and the text, separated by tabs.
 
     Args:
         run: folder of a fine-tuned run.
@@ -110,69 +109,79 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
 
 
 def _predictions(classifier, chunk):
-    """One dictionary for each (text, pair) of the chunk."""
-    texts, pairs = [text for text, _ in chunk], [pair for _, pair in chunk] if classifier.takes_pairs else None
-    for (text, pair), row in zip(chunk, classifier.probabilities(texts, pairs), strict=True):
-        best = int(row.argmax())
-        yield {"text": text, **({} if pair is None else {"pair": pair}),
-               "label": classifier.label_names[best], "score": float(row[best]),
-               "probabilities": dict(zip(classifier.label_names, map(float, row), strict=True))}
+    """One dictionary for each (text, pair) of the chunk; label and score are None where the text is empty."""
+    from data.sources import clean_text  # as evaluation and fine-tuning read their texts
+
+    cleaned = [(clean_text(text), pair and clean_text(pair)) for text, pair in chunk]
+    filled = [(text, pair) for text, pair in cleaned if text]
+    probabilities = iter(classifier.probabilities(
+        [text for text, _ in filled], [pair for _, pair in filled] if classifier.takes_pairs else None))
+    for (text, pair), (text_read, _) in zip(chunk, cleaned, strict=True):
+        result = {"text": text, "label": None, "score": None, "probabilities": {}}
+        if text_read:
+            row = next(probabilities)
+            best = int(row.argmax())
+            result |= {"label": classifier.label_names[best], "score": float(row[best]),
+                       "probabilities": dict(zip(classifier.label_names, map(float, row), strict=True))}
+        yield result if pair is None else {**result, "pair": pair}
 
 
 def _line(result):
+    text = " ".join(f"{result['text']} {result.get('pair', '')}".split())
+    if result["label"] is None:
+        return f"\t\t\t{text}"
     ordered = sorted(result["probabilities"].items(), key=lambda entry: -entry[1])
     every = " ".join(f"{label}={probability:.4f}" for label, probability in ordered)
-    text = " ".join(f"{result['text']} {result.get('pair', '')}".split())
     return f"{result['label']}\t{result['score']:.4f}\t{every}\t{text}"
 
 
 def _predict_file(classifier, data, to, text_column, pair_column):
     from app.terminal import console, progress_bar
-    from data.sources import SkippedRows, find_column, read_rows
-    from data.tasks import PAIR_COLUMNS, TEXT_COLUMNS
+    from data.sources import SkippedRows
 
-    skipped = SkippedRows()
-    added = ["label_predicted", "score", *(f"probability_{label}" for label in classifier.label_names)]
-    counts = {"rows": 0, "empty": 0}
-
-    def rows_with_predictions(advance):
-        text_name = pair_name = None
-        for rows in _chunks(read_rows(data, skipped)):
-            if text_name is None:
-                text_name = find_column(list(rows[0]), text_column, TEXT_COLUMNS, "text")
-                if classifier.takes_pairs:
-                    pair_name = find_column(list(rows[0]), pair_column, PAIR_COLUMNS, "second text")
-            for row in rows:
-                if clash := [name for name in added if name in row]:
-                    raise ValueError(f"the columns to add must be new. Received: {data} already has "
-                                     f"{', '.join(clash)}; rename or drop them")
-            filled = [row for row in rows if (row.get(text_name) or "").strip()]
-            counts["rows"] += len(rows)
-            counts["empty"] += len(rows) - len(filled)
-            chunk = [(row[text_name], (row.get(pair_name) or "") if pair_name else None) for row in filled]
-            results = iter(_predictions(classifier, chunk) if chunk else ())
-            for row in rows:
-                if (row.get(text_name) or "").strip():
-                    result = next(results)
-                    values = (result["label"], result["score"], *result["probabilities"].values())
-                else:
-                    values = (None,) * len(added)
-                yield {**row, **dict(zip(added, values, strict=True))}
-            advance(len(rows))
-        if not counts["rows"]:
-            raise ValueError(f"--data must hold at least one row. Received: no readable row in {data}")
-
+    skipped, counts = SkippedRows(), {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="rows") as advance:
-        _write_rows(rows_with_predictions(advance), to)
+        rows = _rows_with_predictions(classifier, data, text_column, pair_column, skipped, counts, advance)
+        _write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
-        console.print(f"{counts['empty']:,} rows have no text: their prediction is empty", markup=False)
+        console.print(f"rows without text, their prediction is empty: {counts['empty']:,}")
     if skipped.total:
-        console.print(f"{skipped.total:,} rows could not be read: {skipped.examples}", markup=False)
+        console.print(f"rows that could not be read: {skipped}", markup=False)
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
 
 
+def _rows_with_predictions(classifier, data, text_column, pair_column, skipped, counts, advance):
+    """Yields every row of the source with the new columns; adds to `counts` on the way."""
+    from data.sources import PAIR_COLUMNS, TEXT_COLUMNS, find_column, read_tables
+
+    added = ["label_predicted", "score", *(f"probability_{label}" for label in classifier.label_names)]
+    named = [column for column in (text_column, pair_column) if column]
+    for table in read_tables(data, skipped, header_names=named):
+        text_name = pair_name = None
+        for rows in _chunks(table):
+            if text_name is None:
+                text_name = find_column(rows[0], text_column, TEXT_COLUMNS, "text")
+                if classifier.takes_pairs:
+                    pair_name = find_column(rows[0], pair_column, PAIR_COLUMNS, "second text")
+            if clash := next(((row, name) for row in rows for name in added if name in row), None):
+                raise ValueError(f"the columns to add must be new: rename or drop the one there is. "
+                                 f"Received: {clash[1]} in {clash[0].place}")
+            pairs = [row.get(pair_name, "") if pair_name else None for row in rows]
+            results = _predictions(classifier, list(zip([row.get(text_name, "") for row in rows], pairs)))
+            for row, result in zip(rows, results, strict=True):
+                counts["empty"] += result["label"] is None
+                probabilities = (result["probabilities"].get(label) for label in classifier.label_names)
+                yield row | dict(zip(added, (result["label"], result["score"], *probabilities), strict=True))
+            counts["rows"] += len(rows)
+            advance(len(rows))
+    if not counts["rows"]:
+        raise ValueError(f"--data must hold at least one row that can be read. Received: {data}: {skipped}")
+
+
 def _write_rows(rows, to):
+    from models.run_folder import whole
+
     opener = gzip.open if to.suffix.lower() == ".gz" else open
     with whole(to) as temporary, opener(temporary, "wt", encoding="utf-8", errors="replace", newline="") as stream:
         if _format(to) == ".jsonl":

@@ -5,7 +5,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from app.terminal import console, load_tensorflow, progress_bar
@@ -51,7 +50,6 @@ def pretrain(
     """
     load_tensorflow()
     import keras
-    import tensorflow as tf
 
     from data.masking import masked_examples, validation_examples
     from data.order import training_rows
@@ -61,7 +59,9 @@ def pretrain(
     from models.optimizers import pretraining_optimizer
     from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
 
-    budget = Budget(steps=steps) if steps else Budget(seconds=60 * (10 if minutes is None else minutes))
+    if minutes is None and steps is None:
+        minutes = 10.0
+    budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
     prepared = load_prepared(corpus)
     entropy = health.unigram_entropy(prepared.token_counts)
     config = encoder_config(size, vocabulary_size=prepared.tokenizer.vocabulary_size,
@@ -82,56 +82,29 @@ def pretrain(
     trainer.step, trainer.seconds, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         _warn(f"checkpoint {name} is damaged; the one before it is used")
-    run_folder.cut_history(to, trainer.step)
     console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
-
-    validation = validation_examples(prepared.validation_rows[:VALIDATION_ROWS], config.vocabulary_size, 64, MASK_RATE)
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, batch_size), seed,
                                config.vocabulary_size, MASK_RATE)
-    tensorboard = tf.summary.create_file_writer(str(to / "tensorboard"))
-    sums = {"loss": 0.0, "steps": 0}
-    share = budget.share(trainer.step, trainer.seconds)
-    due = math.floor(share * EVALUATIONS) + 1  # which tenth of the budget is evaluated next
-    result = {}
-
-    def save():
-        run_folder.save_checkpoint(to, trainer.step, trainer.seconds, trainer.variables)
-
-    def evaluate():
-        nonlocal result
-        result = trainer.evaluate(validation)
-        entry = {"step": trainer.step, "seconds": round(trainer.seconds, 1),
-                 "tokens": trainer.step * batch_size * prepared.sequence_length,
-                 "loss": sums["loss"] / max(1, sums["steps"]), "validation_loss": result["loss"],
-                 "perplexity": math.exp(result["loss"]), "masked_accuracy": result["accuracy"]}
-        sums.update(loss=0.0, steps=0)
-        run_folder.append_history(to, **entry)
-        with tensorboard.as_default():
-            for name in ("loss", "validation_loss", "perplexity", "masked_accuracy"):
-                tf.summary.scalar(name, entry[name], trainer.step)
-        console.print(f"step {trainer.step:,}: held-out loss {result['loss']:.3f}, perplexity "
-                      f"{entry['perplexity']:.1f}, masked accuracy {result['accuracy']:.3f}")
-        for line in guesses(model, prepared.tokenizer, validation[0]):
-            console.print(f"  {line}", markup=False, style="dim")
+    validation = validation_examples(prepared.validation_rows[:VALIDATION_ROWS], config.vocabulary_size, 64, MASK_RATE)
+    history = _History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
         spent = budget.share(trainer.step, trainer.seconds)
 
         def after_step(loss, gradient_norm):
-            nonlocal spent, due
+            nonlocal spent
             if trainer.step == 1:
                 _warn(health.first_loss_warning(loss, config.vocabulary_size))
-            sums["loss"] += loss
-            sums["steps"] += 1
+            history.losses.append(loss)
             share = min(1.0, budget.share(trainer.step, trainer.seconds))
-            advance(_units(budget, share - spent), f"step {trainer.step:,}, loss {loss:.3f}, gradient {gradient_norm:.2f}")
+            advance((share - spent) * (budget.steps or budget.seconds),
+                    f"step {trainer.step:,}, loss {loss:.3f}, gradient {gradient_norm:.2f}")
+            if math.floor(share * EVALUATIONS) > math.floor(spent * EVALUATIONS):
+                history.evaluate()
             spent = share
-            if share * EVALUATIONS >= due:
-                due = math.floor(share * EVALUATIONS) + 1
-                evaluate()
             if trainer.step % checkpoint_every == 0 or stopped():
-                save()
+                run_folder.save_checkpoint(to, trainer.step, trainer.seconds, trainer.variables)
             return not stopped()
 
         try:
@@ -141,18 +114,56 @@ def pretrain(
                              f"choose another folder and a lower --learning-rate than {learning_rate}") from None
         if stopped():
             raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
-    if not result:
-        evaluate()
-    _warn(health.plateau_warning(result["loss"], entropy))
-    with run_folder.whole(to / "backbone.weights.h5") as path:
-        backbone.save_weights(path)
-    with run_folder.whole(to / "masked_lm.weights.h5") as path:
-        model.save_weights(path)
-    run_folder.save_config(to, "masked_lm", family="bert", model=dataclasses.asdict(config), options=options,
-                           steps=trainer.step, seconds=trainer.seconds, **result)
-    console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss {result['loss']:.3f}. "
-                  f"Next: fromzero finetune --backbone {to} …")
-    return {**result, "steps": trainer.step, "seconds": trainer.seconds}
+    result = history.result or history.evaluate()
+    _warn(health.plateau_warning(result["validation_loss"], entropy))
+    for part, name in ((backbone, "backbone"), (model, "masked_lm")):
+        with run_folder.whole(to / f"{name}.weights.h5") as path:
+            part.save_weights(path)
+    run_folder.save_config(to, "masked_lm", family="bert", model=dataclasses.asdict(config), options=options, **result)
+    console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
+                  f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…")
+    return result
+
+
+class _History:
+    """What evaluations leave behind: history.jsonl, TensorBoard, the terminal."""
+
+    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step):
+        import tensorflow as tf
+
+        from models.run_folder import cut_history
+
+        self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
+        self.tokens_per_step = tokens_per_step
+        self.losses = []  # of the steps since the last evaluation
+        self.result = None  # of the last evaluation
+        cut_history(folder, trainer.step)
+        self.tensorboard = tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+    def evaluate(self):
+        """Measures the held-out loss, records and shows it."""
+        import numpy as np
+        import tensorflow as tf
+
+        from models.run_folder import append_history
+
+        step = self.trainer.step
+        measured = self.trainer.evaluate(self.validation)
+        self.result = {
+            "step": step, "seconds": round(self.trainer.seconds, 1), "tokens": step * self.tokens_per_step,
+            "loss": float(np.mean(self.losses)) if self.losses else None, "validation_loss": measured["loss"],
+            "perplexity": math.exp(measured["loss"]), "masked_accuracy": measured["accuracy"]}
+        self.losses.clear()
+        append_history(self.folder, **self.result)
+        with self.tensorboard.as_default():
+            for name in ("loss", "validation_loss", "perplexity", "masked_accuracy"):
+                if self.result[name] is not None:
+                    tf.summary.scalar(name, self.result[name], step)
+        console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
+                      f"{self.result['perplexity']:.1f}, masked accuracy {measured['accuracy']:.3f}")
+        for line in guesses(self.trainer.model, self.tokenizer, self.validation[0]):
+            console.print(f"    {line}", markup=False, style="dim")
+        return self.result
 
 
 def _claim(folder, options, tokenizer):
@@ -180,13 +191,8 @@ def _claim(folder, options, tokenizer):
     write_json(path, options)
 
 
-def _units(budget, share):
-    """A share of the budget in what the progress bar counts: steps or seconds."""
-    return share * (budget.steps or budget.seconds)
-
-
 def _bar(budget, trainer):
-    total = budget.steps or budget.seconds
+    total = (budget.steps or budget.seconds) * (1 - budget.share(trainer.step, trainer.seconds))
     return progress_bar("pretrain", total, "steps" if budget.steps else "s")
 
 
@@ -205,16 +211,19 @@ def guesses(model, tokenizer, batch, count=3, tokens=24):
     Returns:
         list of strings; `[guess]` where the guess is right, `[guess|what stood there]` where not.
     """
-    first = {name: value[:count] for name, value in batch.items()}
-    inputs = {name: first[name] for name in ("token_ids", "segment_ids", "mask_positions")}
-    best = np.argmax(model(inputs, training=False), axis=-1)  # (count, M)
+    import numpy as np
+
+    best = np.argmax(model({name: batch[name] for name in ("token_ids", "segment_ids", "mask_positions")},
+                           training=False), axis=-1)  # (B, M)
+    batch = {name: np.asarray(value) for name, value in batch.items()}
     lines = []
-    for row in range(count):
-        pieces = [tokenizer.vocabulary[token] for token in first["token_ids"][row].numpy()]
-        for place, label, guess, weight in zip(*(np.asarray(first[name][row]) for name in ("mask_positions", "labels")),
-                                               best[row], first["sample_weight"][row]):
+    for row in range(min(count, len(best))):
+        pieces = [tokenizer.vocabulary[token] for token in batch["token_ids"][row]]
+        for place, label, guess, weight in zip(batch["mask_positions"][row], batch["labels"][row], best[row],
+                                               batch["sample_weight"][row]):
             if weight:
                 truth, guessed = tokenizer.vocabulary[label], tokenizer.vocabulary[guess]
                 pieces[place] = f"[{guessed}]" if truth == guessed else f"[{guessed}|{truth}]"
-        lines.append("".join(pieces[1:tokens]).replace("▁", " ").strip())
+        first_document = np.count_nonzero(batch["segment_ids"][row] == 1)
+        lines.append("".join(pieces[1 : min(tokens, first_document - 1)]).replace("▁", " ").strip())
     return lines

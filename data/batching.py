@@ -1,6 +1,7 @@
 """Texts in, batches of token ids out: rows of similar length together, so that little is padding."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -83,6 +84,11 @@ class EncodedExamples:
             batches += [window[n : n + batch_size] for n in range(0, len(window), batch_size)]
         for number in random.permutation(len(batches)):
             yield self.batch(batches[number], class_weights)
+
+    def endless(self, batch_size, seed, class_weights=None):
+        """Epoch after epoch, each in an order of its own."""
+        for number in itertools.count():
+            yield from self.epoch(batch_size, [seed, number], class_weights)
 
     def in_order_of_length(self, batch_size):
         """Every example once, for measuring; yields batches as `epoch` does."""

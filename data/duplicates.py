@@ -59,7 +59,7 @@ def signatures(folded: Sequence[str]) -> np.ndarray:
     Returns:
         uint8 (len(folded), BINS).
     """
-    lengths = np.array([len(text) for text in folded])
+    lengths = np.array([len(text) for text in folded], np.int64)
     codes = np.frombuffer("".join(folded).encode("utf-32-le"), np.uint32)
     owners = np.repeat(np.arange(len(folded)), lengths)
     # A shingle that reaches into the next text belongs to nobody: to an extra row at the end.
@@ -152,5 +152,5 @@ def near_twins(signature_of: np.ndarray, numbers: np.ndarray, threshold: float, 
 
 def _leaders(ordered: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """For each of the ordered values the number of the first one equal to it; shapes (M,)."""
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    starts = np.flatnonzero(np.diff(ordered, prepend=~ordered[:1]))  # also of no values at all
     return np.repeat(numbers[starts], np.diff(starts, append=len(ordered)))

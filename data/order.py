@@ -23,7 +23,9 @@ def row_numbers(seed, step, batch_size, num_rows):
     seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
     last = tf.fill([batch_size], tf.constant(num_rows - 1, tf.int64))
     # The operation behind tf.random.experimental.index_shuffle, whose wrapper does not take a seed for each index.
-    return tf.raw_ops.RandomIndexShuffle(index=place % num_rows, seed=seeds, max_index=last, rounds=4)
+    # With its default of 4 rounds the order of 1,000 rows keeps a correlation of up to 0.42 with the file's, and
+    # epochs one of 0.15 with each other; with 8 there is no more than chance gives.
+    return tf.raw_ops.RandomIndexShuffle(index=place % num_rows, seed=seeds, max_index=last, rounds=8)
 
 
 def training_rows(rows, seed, first_step, batch_size):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data.duplicates import fold
 from data.files import Row
+from data.sources import clean_text
 
 SPLITS = ("train", "validation", "test")  # 80, 10 and 10 %
 
@@ -70,8 +71,6 @@ def read_sample(name_and_split: str) -> Iterator[Row]:
 
 
 def _rows(sample: Sample, split: str, place: str) -> Iterator[Row]:
-    from data.sources import clean_text
-
     rows: dict[str, dict | None] = {}  # folded text → row, None once a second label was met
     for text, label, others in _read_files(sample):
         text = clean_text(text)

@@ -1,13 +1,14 @@
 """Text (tf.string) in, token ids (int32, ragged) out, and back: greedy longest match with core TensorFlow ops only.
 
-Encoding has four steps, each of them vectorised over all characters of a batch:
+Encoding has five steps, each of them vectorised over a whole batch:
 1. every code point is replaced through a saved table (NFKC, lower case, controls, white space), so that ids never
    depend on a Unicode version; spaces become the marker ▁, and a text begins with one;
 2. the characters are cut into words: runs of letters or of punctuation with the ▁ before them, runs of scripts
    written without spaces, and a ▁ of its own before such a run; 32 characters at most;
-3. at every position, the longest piece of the vocabulary that begins there and stays in its word: all positions walk
+3. the 50,000 words most frequent in training are looked up in a table word → ids (in English, 19 of 20 words);
+4. in the others, at every position, the longest piece of the vocabulary that begins there and stays in its word: all positions walk
    down the tree of pieces together, one character a step;
-4. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
+5. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
    continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character that no piece has becomes [UNK].
 
 One tf.function does it eagerly, in tf.data and inside a SavedModel; there is no second implementation to keep equal.
@@ -26,8 +27,8 @@ PAD, UNK, CLS, SEP, MASK = range(5)
 
 FORMAT_VERSION = 1
 MARKER = "▁"  # stands for a space; a literal one in the text is normalised to "_"
-LONGEST_WORD = 32  # characters, the marker included; bounds the rounds of step 4
-SHARED_DEPTH = 5  # step 3 goes on with the few positions (a tenth, in English) that are still walking after so many
+LONGEST_WORD = 32  # characters, the marker included; bounds the rounds of step 5
+SHARED_DEPTH = 5  # step 4 goes on with the few positions that are still walking after so many characters
 REMOVED, FIRST_EXPANSION = 0, -1  # in the normalisation table: no character; -1 - n: the n-th longer replacement
 SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
 # [class before * 4 + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
@@ -97,23 +98,30 @@ class WordSplitter(tf.Module):
         own_end = own + tf.cast(code_points > REMOVED, tf.int64)
         starts = tf.where(expands, tf.gather(self._expansion_splits, expansion), own)
         ends = tf.where(expands, tf.gather(self._expansion_splits, expansion + 1), own_end)
-        sources = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=tf.constant(1, tf.int64))
+        sources = _ranges(starts, ends)
         characters = tf.gather(tf.concat([self._expansions, code_points], 0), sources.rt_dense_values)
         return characters, tf.gather(sources.rt_nested_splits, splits)
 
     def words(self, texts):
-        """tf.string (B,) → characters int32 (N,), ▁ for a space; their classes int32 (N,); starts int64 (W,) of the
-        words among them; row splits int64 (B + 1,) of the characters.
+        """tf.string (B,) → words tf.string (W,), with ▁ for a space; the same words as characters int32 (N,) with
+        word splits int64 (W + 1,); row splits int64 (B + 1,) over the words.
         """
-        characters, row_splits = self.normal_characters(texts)
+        characters, splits = self.normal_characters(texts)
         classes = tf.gather(self._classes, characters)
         characters = tf.where(tf.equal(classes, SPACE), ord(MARKER), characters)
         # A text begins with a space, which never goes on; so what stands before the first character is no matter.
         before = tf.concat([[SPACE], classes], 0)[:-1]
         starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
-        ends = tf.concat([starts, tf.size(classes, tf.int64)[tf.newaxis]], 0)[1:]
-        cuts = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=tf.constant(LONGEST_WORD, tf.int64))
-        return characters, classes, cuts.rt_dense_values, row_splits
+        end = tf.size(classes, tf.int64)[tf.newaxis]
+        cuts = _ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD)
+        word_splits = tf.concat([cuts.rt_dense_values, end], 0)
+        words = tf.RaggedTensor.from_row_splits(characters, word_splits, validate=False)
+        return (
+            tf.strings.unicode_encode(words, "UTF-8"),
+            characters,
+            word_splits,
+            _count_below(cuts.rt_dense_values, splits),
+        )
 
 
 class Tokenizer(tf.Module):
@@ -135,12 +143,19 @@ class Tokenizer(tf.Module):
         self.word_starts = np.array(
             [token in SPECIAL_TOKENS or ord(token[0]) not in letters for token in self.vocabulary]
         )
+        self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
         shown = ["" if n in (PAD, CLS, SEP) else token for n, token in enumerate(self.vocabulary)]
         trie = _double_array(self.vocabulary, self.splitter.table_size)
         with tf.device("CPU"):
             self._shown_pieces = tf.constant(shown)  # (V,)
             self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
-        self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
+            words = tf.constant(definition["frequent_words"], tf.string)  # (F,)
+            code_points = tf.strings.unicode_decode(words, "UTF-8")
+            self._frequent_ids, self._frequent_splits = self._match(code_points.flat_values, code_points.row_splits)
+            numbers = tf.range(tf.size(words, tf.int64))
+            self._frequent_words = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(words, numbers), default_value=-1
+            )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def encode(self, texts):
@@ -149,26 +164,41 @@ class Tokenizer(tf.Module):
         decode(encode(texts)) == normalize(texts) where no character is unknown.
         """
         with tf.device("CPU"):
-            characters, classes, starts, row_splits = self.splitter.words(texts)
-            size = tf.size(characters)
-            starts = starts[:, tf.newaxis]  # (W, 1)
-            nodes = self._longest_matches(tf.gather(self._symbols, characters), starts)
-            # Which positions are reached from a word's start: after round r all those within 2^r pieces.
-            jump = tf.concat([tf.range(size) + tf.gather(self._length, nodes), [size]], 0)  # (N + 1,)
-            reached = tf.scatter_nd(starts, tf.ones_like(starts[:, 0], tf.int32), tf.shape(jump, tf.int64))
-            for _ in range((LONGEST_WORD - 1).bit_length()):
-                reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, jump, size + 1))
-                jump = tf.gather(jump, jump)
-            # A text that begins with an unspaced script has no space to remember: its ▁ goes.
-            after_first = tf.gather(tf.concat([classes, [SPACE, SPACE]], 0), row_splits + 1)  # (B + 1,)
-            first_stays = tf.cast(tf.not_equal(after_first, UNSPACED), tf.int32)
-            reached = tf.tensor_scatter_nd_update(reached, row_splits[:, tf.newaxis], first_stays)
-            tokens = tf.where(reached[:-1] > 0)[:, 0]
-            ids = tf.gather(self._piece, tf.gather(nodes, tokens))
-            return tf.RaggedTensor.from_row_splits(ids, _count_below(tokens, row_splits), validate=False)
+            words, characters, word_splits, row_splits = self.splitter.words(texts)
+            frequent = self._frequent_words.lookup(words)  # (W,), -1: not frequent
+            others = tf.where(frequent < 0)  # (M, 1)
+            spelling = _ranges(tf.gather_nd(word_splits, others), tf.gather_nd(word_splits, others + 1))
+            ids, splits = self._match(tf.gather(characters, spelling.rt_dense_values), spelling.rt_nested_splits)
+            # One list of ids, those of the frequent words first; every word is a range in it.
+            ids = tf.concat([self._frequent_ids, ids], 0)
+            splits += tf.size(self._frequent_ids, tf.int64)
+            frequent = tf.maximum(frequent, 0)
+            starts = tf.tensor_scatter_nd_update(tf.gather(self._frequent_splits, frequent), others, splits[:-1])
+            ends = tf.tensor_scatter_nd_update(tf.gather(self._frequent_splits, frequent + 1), others, splits[1:])
+            # A text that begins with an unspaced script has no space to remember: its ▁, a word alone, goes.
+            first_words = tf.scatter_nd(row_splits[:, tf.newaxis], tf.ones_like(row_splits), tf.shape(word_splits, tf.int64))
+            alone = (first_words[:-1] > 0) & tf.equal(word_splits[1:] - word_splits[:-1], 1)
+            tokens = _ranges(starts, tf.where(alone, starts, ends))
+            return tf.RaggedTensor.from_row_splits(
+                tf.gather(ids, tokens.rt_dense_values), tf.gather(tokens.rt_nested_splits, row_splits), validate=False
+            )
+
+    def _match(self, characters, splits):
+        """Greedy longest match of words: characters int32 (P,) with splits int64 (M + 1,) → ids int32 (T,), splits."""
+        size = tf.size(characters)
+        starts = splits[:-1, tf.newaxis]  # (M, 1)
+        nodes = self._longest_matches(tf.gather(self._symbols, characters), starts)
+        # Which positions are reached from a word's start: after round r all those within 2^r pieces.
+        jump = tf.concat([tf.range(size) + tf.gather(self._length, nodes), [size]], 0)  # (P + 1,)
+        reached = tf.scatter_nd(starts, tf.ones_like(splits[:-1], tf.int32), tf.shape(jump, tf.int64))
+        for _ in range((LONGEST_WORD - 1).bit_length()):
+            reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, jump, size + 1))
+            jump = tf.gather(jump, jump)
+        tokens = tf.where(reached[:-1] > 0)  # (T, 1)
+        return tf.gather(self._piece, tf.gather_nd(nodes, tokens)), _count_below(tokens[:, 0], splits)
 
     def _longest_matches(self, symbols, starts):
-        """symbols int32 (N,), starts int64 (W, 1) of words → the node int32 (N,) where the walk from each position
+        """symbols int32 (P,), starts int64 (M, 1) of words → the node int32 (P,) where the walk from each position
         ends; its longest piece is the match."""
         size = tf.size(symbols)
         # A walk may begin at a word's first character but not step on it: symbol 0 has no children.
@@ -183,11 +213,11 @@ class Tokenizer(tf.Module):
         node = last = symbols
         for depth in range(1, min(SHARED_DEPTH, self._longest_piece)):
             node, last = step(node, last, following[depth : depth + size])
-        alive = tf.where(node > 0)[:, 0]
-        node = alive_last = tf.gather(node, alive)
+        alive = tf.where(node > 0)  # (A, 1)
+        node = alive_last = tf.gather_nd(node, alive)
         for depth in range(SHARED_DEPTH, self._longest_piece):
-            node, alive_last = step(node, alive_last, tf.gather(following, alive + depth))
-        return tf.tensor_scatter_nd_update(last, alive[:, tf.newaxis], alive_last)
+            node, alive_last = step(node, alive_last, tf.gather_nd(following, alive + depth))
+        return tf.tensor_scatter_nd_update(last, alive, alive_last)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def normalize(self, texts):
@@ -220,6 +250,11 @@ class Tokenizer(tf.Module):
             return cls(definition)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(f"{path} is not a usable tokenizer file ({error!r}); train the tokenizer anew") from error
+
+
+def _ranges(starts, limits, step: int = 1):
+    """The op under tf.ragged.range: rt_nested_splits int64 (R + 1,), rt_dense_values int64."""
+    return tf.raw_ops.RaggedRange(starts=starts, limits=limits, deltas=tf.constant(step, tf.int64))
 
 
 def _count_below(ascending, values):

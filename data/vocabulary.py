@@ -1,4 +1,4 @@
-"""Texts (an iterator of str) in, a trained Tokenizer out: normalisation table, alphabet, pieces.
+"""Texts (an iterator of str) in, a trained Tokenizer out: normalisation table, alphabet, pieces, frequent words.
 
 Words are counted with the tokenizer's own TensorFlow code (data/tokenizer.py), so what is counted is what will be
 encoded. Runs of Chinese characters are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair
@@ -19,6 +19,7 @@ from data.tokenizer import FORMAT_VERSION, MARKER, SPECIAL_TOKENS, Tokenizer, Wo
 
 LONGEST_PIECE = 16  # characters
 COVERAGE = 0.9995  # of the text's characters are in the alphabet; the rest becomes [UNK]
+FREQUENT_WORDS = 50_000
 MOST_COUNTED_WORDS = 2_000_000
 MOST_SEGMENTED_CHARACTERS = 1_000_000  # jieba segments 0.14 million a second
 MOST_OCCURRENCES = 4_000_000  # fed to the trainer, which wants every word as often as it occurs
@@ -51,6 +52,9 @@ def train_tokenizer(
             f"raise it to {smallest} at least, better {2 * smallest} or more"
         )
     definition["vocabulary"] = _train_pieces(_segmented(words, definition), alphabet, vocabulary_size)
+    # Ties in alphabetical order, so that the order of counting does not matter.
+    frequent = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT_WORDS]
+    definition["frequent_words"] = [word for word in frequent if words[word] > 1]
     return Tokenizer(definition)
 
 
@@ -94,9 +98,7 @@ def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def count(texts):
-        characters, _, starts, _ = splitter.words(texts)
-        ends = tf.concat([starts, tf.size(characters, tf.int64)[tf.newaxis]], 0)
-        words = tf.strings.unicode_encode(tf.RaggedTensor.from_row_splits(characters, ends, validate=False), "UTF-8")
+        words, characters, *_ = splitter.words(texts)
         unique, _, counts = tf.unique_with_counts(words)
         return unique, counts, tf.math.bincount(characters, minlength=splitter.table_size)
 

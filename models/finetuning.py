@@ -1,4 +1,4 @@
-"""A classifier and batches in, the best weights by validation out; failed runs are seen and started again."""
+"""A classifier and batches in, its best weights by validation out; failed runs are seen and started again."""
 
 import dataclasses
 import math
@@ -19,6 +19,7 @@ class Finetuned:
         seed: the seed that it really came from.
         weights: list of arrays for `model.set_weights`.
         validation: {"loss", "accuracy", "count"} of these weights.
+        seconds: time spent in training steps.
         history: one dict per evaluation.
         notes: what a user should know: restarts, an interruption.
     """
@@ -26,23 +27,23 @@ class Finetuned:
     seed: int
     weights: list
     validation: dict
+    seconds: float
     history: list
     notes: list
 
 
-def finetune_classifier(build, epoch_batches, validation_batches, *, learning_rate, num_epochs, steps_per_epoch,
-                        minimum_steps, patience, seed, majority_share, warmup=0.1, on_step=None,
-                        stopped=lambda: False):
-    """Trains until the budget is spent or validation has not improved for a while.
+def finetune_classifier(build, training_batches, validation_batches, *, learning_rate, steps, patience, seed,
+                        majority_share, warmup=0.1, on_step=None, stopped=lambda: False):
+    """Trains until the steps are done or validation has not improved for a while.
 
     Args:
-        build: `build()` → (model, optimizer), made after the seed is set.
-        epoch_batches: `epoch_batches(seed, epoch)` → iterable of training batches.
+        build: `build()` → (model, optimizer), called after the seed is set.
+        training_batches: `training_batches(seed)` → endless iterable of batches, a pure function of the seed.
         validation_batches: `validation_batches()` → iterable of batches.
-        minimum_steps: with few examples the epochs are repeated up to this many steps (Mosbach et al. 2021).
-        patience: evaluations without improvement after which training ends.
+        patience: evaluations without improvement after which training ends and the best weights are kept. None: all
+            steps are done and the last weights are kept, for when every label is needed for training.
         majority_share: the share of the largest class: what a model without understanding reaches.
-        on_step: called as `on_step(step, steps, loss)`.
+        on_step: called as `on_step(step, loss)`.
         stopped: True when the user asked to stop: the best weights so far are returned.
 
     Returns:
@@ -52,10 +53,8 @@ def finetune_classifier(build, epoch_batches, validation_batches, *, learning_ra
     for attempt in range(RESTARTS + 1):
         attempt_seed = seed + 1000 * attempt
         keras.utils.set_random_seed(attempt_seed)
-        model, optimizer = build()
-        steps = max(num_epochs * steps_per_epoch, minimum_steps)
-        trainer = Trainer(model, optimizer, learning_rate, warmup=warmup)
-        best, history = _train(trainer, steps, epoch_batches, validation_batches, patience, attempt_seed, on_step,
+        trainer = Trainer(*build(), learning_rate, warmup=warmup)
+        best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, patience, on_step,
                                stopped)
         failure = failed(history, majority_share)
         if failure is None or stopped():
@@ -63,25 +62,19 @@ def finetune_classifier(build, epoch_batches, validation_batches, *, learning_ra
         notes.append(f"seed {attempt_seed}: {failure}" + ("; started again" if attempt < RESTARTS else ""))
     if stopped():
         notes.append(f"stopped by the user at step {trainer.step} of {steps}")
-    return Finetuned(attempt_seed, best["weights"], best["validation"], history, notes)
+    return Finetuned(attempt_seed, best["weights"], best["validation"], trainer.seconds, history, notes)
 
 
-def _train(trainer, steps, epoch_batches, validation_batches, patience, seed, on_step, stopped):
-    """Runs one attempt; returns the best evaluation with its weights, and all evaluations."""
-    every = max(1, math.ceil(steps / max(10, min(20, steps // 100))))
-    best = {"validation": None}
+def _train(trainer, batches, validation_batches, steps, patience, on_step, stopped):
+    """Runs one attempt; returns the kept evaluation with its weights, and all evaluations."""
+    every = math.ceil(steps / 10)
+    best = {}
     history, losses = [], []
-
-    def endless():
-        epoch = 0
-        while True:
-            yield from epoch_batches(seed, epoch)
-            epoch += 1
 
     def after_step(loss, gradient_norm):
         losses.append(loss)
         if on_step:
-            on_step(trainer.step, steps, loss)
+            on_step(trainer.step, loss)
         if trainer.step % every and trainer.step < steps and not stopped():
             return True
         validation = trainer.evaluate(validation_batches())
@@ -90,13 +83,13 @@ def _train(trainer, steps, epoch_batches, validation_batches, patience, seed, on
         losses.clear()
         # By loss among equals: with few validation examples many evaluations have the same accuracy.
         rank = (validation["accuracy"], -validation["loss"])
-        if best["validation"] is None or rank > best["rank"]:
+        if patience is None or not best or rank > best["rank"]:
             best.update(rank=rank, validation=validation, weights=trainer.model.get_weights(), age=0)
         else:
             best["age"] += 1
-        return best["age"] < patience and not stopped()
+        return (patience is None or best["age"] < patience) and not stopped()
 
-    trainer.run(endless(), Budget(steps=steps), after_step)
+    trainer.run(batches, Budget(steps=steps), after_step)
     return best, history
 
 

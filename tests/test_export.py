@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
 from app.classifier import load_classifier
 from app.export import PYTHON_OPERATIONS, export, list_operations, verify
+from app.serving import cleaned
 from data.batching import encode_examples
+from data.sources import clean_text
 
 TEXTS = ["a good film", "这是一个很好的产品", "", "  BAD,  bad… movie!", "\x00 😀", "very " * 500]
 
@@ -67,6 +71,13 @@ def test_any_batch_size(signatures, classifier):
     assert none["label"].shape == none["score"].shape == (0,)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.text(), st.text("a \r\n<bBrR/>\t\x00\x0b\x1f\x7f\x85\x9f\xa0\u200b\ufeff")), max_size=20))
+def test_the_graph_cleans_texts_as_the_sources_do(texts):
+    found = [text.decode() for text in cleaned(tf.constant(texts, tf.string)).numpy()]
+    assert [text.strip() for text in found] == [clean_text(text) for text in texts]
+
+
 def test_bytes_that_are_not_text_do_no_harm(signatures):
     answer = signatures["serving_default"](text=tf.constant([b"\xff\xfe caf\xe9", b"\x80" * 100]))
     assert np.isfinite(answer["probabilities"]).all()
@@ -80,7 +91,7 @@ def test_signatures_and_operations(exported, classifier):
     assert [dim.size for dim in signature.inputs["text"].tensor_shape.dim] == [-1]
     classes = len(classifier.label_names)
     assert [dim.size for dim in signature.outputs["probabilities"].tensor_shape.dim] == [-1, classes]
-    assert operations == list_operations(folder) and "LookupTableFindV2" in operations
+    assert operations == list_operations(folder) and "UnicodeDecode" in operations
     assert not set(operations) & set(PYTHON_OPERATIONS)
     # Keras would have written its layers' configurations into the object graph.
     assert b"_tf_keras" not in (folder / "saved_model.pb").read_bytes()

@@ -1,6 +1,7 @@
 """Predictions keep rows, columns and order; they come from the command line, standard input and files."""
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -47,11 +48,12 @@ def test_texts_from_the_command_line(classifier_run, classifier, capsys):
 
 
 def test_texts_from_standard_input(classifier_run, monkeypatch, capsys):
-    source = "first line\r\n第二行\nlatin caf\u00e9".encode() + b" \xe9\n"
+    source = "first line\r\n第二行\n\nlatin caf\u00e9".encode() + b" \xe9\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(source), encoding="ascii"))
     results = predict(classifier_run)
-    assert [result["text"] for result in results] == ["first line", "第二行", "latin café \ufffd"]
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert [result["text"] for result in results] == ["first line", "第二行", "", "latin café \ufffd"]
+    assert [result["label"] is None for result in results] == [False, False, True, False]
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_path, monkeypatch):
@@ -71,6 +73,34 @@ def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_pat
         assert float(row["score"]) == pytest.approx(probabilities.max(), abs=1e-6)
         np.testing.assert_allclose([float(row[name]) for name in added[2:]], probabilities, atol=1e-6)
     assert all(row[name] == "" for row in rows if not row["text"].strip() for name in added)
+
+
+def test_a_folder_of_files_with_different_columns(classifier_run, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_table(tmp_path / "in" / "a.csv", [{"text": "good"}])
+    write_table(tmp_path / "in" / "b.csv", [{"id": "1", "review": "bad"}])
+    predict(classifier_run, data=str(tmp_path / "in"), to=tmp_path / "out.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert rows[1]["review"] == "bad" and None not in (rows[0]["score"], rows[1]["score"])
+
+
+def test_pairs(classifier_run, tmp_path, monkeypatch, capsys):
+    takes_pairs = dataclasses.replace(load_classifier(classifier_run), takes_pairs=True)
+    monkeypatch.setattr("app.classifier.load_classifier", lambda run: takes_pairs)
+    expected = takes_pairs.probabilities(["good", "x"], ["film", ""])
+    result, _ = predict(classifier_run, ("good", "film", "x", ""))
+    assert result["pair"] == "film" and result["score"] == pytest.approx(expected[0].max(), abs=1e-6)
+    monkeypatch.setattr("sys.stdin", io.StringIO("good\tfilm\n"))
+    assert predict(classifier_run)[0]["score"] == pytest.approx(expected[0].max(), abs=1e-6)
+    source = write_table(tmp_path / "in.csv", [{"text": "good", "pair": "film"}, {"text": "x", "pair": ""}])
+    predict(classifier_run, data=source, to=tmp_path / "out.csv")
+    np.testing.assert_allclose([float(row["score"]) for row in read_table(tmp_path / "out.csv")],
+                               expected.max(axis=1), atol=1e-6)
+    with pytest.raises(ValueError, match="even number"):
+        predict(classifier_run, ("alone",))
+    monkeypatch.setattr("sys.stdin", io.StringIO("no tab\n"))
+    with pytest.raises(ValueError, match="tab"):
+        predict(classifier_run)
 
 
 @pytest.mark.parametrize("name", ["out.tsv", "out.csv.gz", "out.jsonl", "out.jsonl.gz"])
@@ -109,7 +139,12 @@ def test_rows_that_cannot_be_read_are_counted(classifier_run, tmp_path, capsys):
     source.write_text('{"text": "good"}\n{"text": broken\n{"text": "bad"}\n')
     counts = predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
     assert counts["rows"] == 2 and sum(counts["skipped"].values()) == 1
-    assert "1 rows could not be read" in capsys.readouterr().out
+    assert "could not be read: 1 × " in capsys.readouterr().out
+
+
+def test_texts_are_read_as_in_training(classifier_run):
+    raw, clean = predict(classifier_run, ("good<br />film\x00\x0b", "good\nfilm"))
+    assert raw["probabilities"] == clean["probabilities"]
 
 
 def test_columns_may_differ_in_jsonl_only(classifier_run, tmp_path):
@@ -163,7 +198,7 @@ def test_users_errors(classifier_run, tmp_path):
         ({"data": source, "to": tmp_path / "out.xlsx"}, "must end in"),
         ({"data": taken, "to": to}, "score"),
         ({"data": source, "to": to, "text_column": "review"}, "review"),
-        ({"data": str(tmp_path / "empty.csv"), "to": to}, "at least one row"),
+        ({"data": str(tmp_path / "empty.csv"), "to": to}, "no rows"),
     ):
         with pytest.raises(ValueError, match=words):
             predict(classifier_run, **arguments)

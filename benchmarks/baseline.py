@@ -1,0 +1,134 @@
+"""The simple baseline beside fastText: test accuracy with all labels and seconds of training, alternating in one run.
+
+    python -m benchmarks.baseline --data FOLDER [SET …]
+
+FOLDER holds the open sets as SET/train.jsonl.gz, dev.jsonl.gz (cut from train where missing) and test.jsonl.gz.
+fastText gets an environment of its own under benchmarks/.peers; its text is lower-cased, English punctuation is split
+off and Chinese is cut into characters. Its better epoch count by the development split is taken, where ours stops.
+"""
+
+import argparse
+import gzip
+import json
+import re
+import subprocess
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+import numpy as np
+
+from app.evaluate import evaluate
+from app.finetune import finetune
+from app.terminal import load_tensorflow
+
+HERE = Path(__file__).parent
+PEERS = HERE / ".peers"
+CHINESE = {"chnsenticorp", "thucnews", "online_shopping"}
+SETS = ("sst2", "trec", "sms", "chnsenticorp", "thucnews", "agnews")
+SEEDS = 3
+
+
+def peers_python():
+    """The interpreter of the peers' environment, made at the first call."""
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        venv.create(PEERS, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "fasttext==0.9.3"], check=True)
+    return python
+
+
+def read(path):
+    """Rows of a .jsonl.gz file."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def split_files(folder, temporary):
+    """Train, development and test file of a set; every tenth training row is the development split where none is."""
+    if (folder / "dev.jsonl.gz").exists():
+        return tuple(folder / f"{split}.jsonl.gz" for split in ("train", "dev", "test"))
+    rows = read(folder / "train.jsonl.gz")
+    files = temporary / "train.jsonl", temporary / "dev.jsonl"
+    for file, part in zip(files, ([row for n, row in enumerate(rows) if n % 10], rows[::10])):
+        file.write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    return *files, folder / "test.jsonl.gz"
+
+
+def fasttext_file(rows, path, chinese):
+    """Writes rows the way fastText reads them: `__label__x text`."""
+    with open(path, "w", encoding="utf-8") as file:
+        for row in rows:
+            text = re.sub(r"\s+", " ", row["text"].lower())
+            text = " ".join(text) if chinese else re.sub(r"([^\w\s'])", r" \1 ", text)
+            file.write(f"__label__{row['label']} {text}\n")
+
+
+def run_fasttext(name, files, temporary):
+    """Accuracy and seconds of fastText with the epoch count that the development split prefers."""
+    paths = []
+    for file in files:
+        rows = read(file) if str(file).endswith(".gz") else [json.loads(line) for line in open(file, encoding="utf-8")]
+        paths.append(temporary / f"{Path(file).name}.fasttext")
+        fasttext_file(rows, paths[-1], name in CHINESE)
+        size = len(rows) if len(paths) == 1 else size
+    train, dev, test = paths
+
+    def run(held_out, epochs):
+        output = subprocess.run([peers_python(), HERE / "fasttext_peer.py", train, held_out, str(epochs),
+                                 "3" if name in CHINESE else "2"], check=True, capture_output=True, text=True).stdout
+        return json.loads(output)
+
+    epochs = max((5, 15) if size > 8000 else (15, 50), key=lambda count: run(dev, count)["accuracy"])
+    return {**run(test, epochs), "epochs": epochs}
+
+
+def run_ours(files, folder, seed):
+    """Accuracy and seconds of one training of the baseline through the commands a user has."""
+    train, dev, test = map(str, files)
+    started = time.perf_counter()
+    finetune(data=(train,), validation=(dev,), model="baseline", to=folder, seed=seed, **OPTIONS)
+    seconds = time.perf_counter() - started
+    return {"accuracy": evaluate(folder, data=(test,), bootstrap_samples=0)["accuracy"], "seconds": seconds}
+
+
+OPTIONS = {"num_epochs": 15, "ngrams": 200_000}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", default=SETS)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the open sets")
+    parser.add_argument("--to", type=Path, default=HERE / "results" / "baseline.json", help="where the figures go")
+    arguments = parser.parse_args()
+    load_tensorflow()
+    results = {}
+    for name in arguments.sets:
+        with tempfile.TemporaryDirectory() as temporary:
+            files = split_files(arguments.data / name, Path(temporary))
+            runs = [(run_fasttext(name, files, Path(temporary)), run_ours(files, Path(temporary) / f"run-{seed}", seed))
+                    for seed in range(SEEDS)]
+        results[name] = {side: {"accuracy": [run["accuracy"] for run in pairs], "seconds": [run["seconds"] for run in pairs]}
+                         for side, pairs in zip(("fasttext", "ours"), zip(*runs))}
+        arguments.to.parent.mkdir(parents=True, exist_ok=True)
+        arguments.to.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(table(results))
+    arguments.to.with_suffix(".md").write_text(table(results) + "\n", encoding="utf-8")
+
+
+def table(results):
+    """The figures as Markdown: mean ± sd of the accuracies, medians of the seconds."""
+    lines = ["| set | fastText | s | baseline | s | difference, points | time ratio |", "|---|---|---|---|---|---|---|"]
+    for name, sides in results.items():
+        mean = {side: 100 * np.mean(values["accuracy"]) for side, values in sides.items()}
+        spread = {side: 100 * np.std(values["accuracy"]) for side, values in sides.items()}
+        seconds = {side: np.median(values["seconds"]) for side, values in sides.items()}
+        lines.append(f"| {name} | {mean['fasttext']:.2f} ± {spread['fasttext']:.2f} | {seconds['fasttext']:.1f} "
+                     f"| {mean['ours']:.2f} ± {spread['ours']:.2f} | {seconds['ours']:.1f} "
+                     f"| {mean['ours'] - mean['fasttext']:+.2f} | {seconds['ours'] / seconds['fasttext']:.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

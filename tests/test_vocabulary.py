@@ -1,0 +1,68 @@
+"""Training: determinism, order and limits of the vocabulary, errors, words of Chinese."""
+
+import pytest
+
+from data import vocabulary
+from data.tokenizer import SPECIAL_TOKENS
+from data.vocabulary import LONGEST_PIECE, train_tokenizer
+from tests.test_tokenizer import CHINESE, ENGLISH, TEXTS
+
+
+def test_training_is_deterministic():
+    assert train_tokenizer(TEXTS, 600).sha256 == train_tokenizer(iter(TEXTS), 600).sha256
+    assert train_tokenizer(TEXTS, 600).sha256 != train_tokenizer(TEXTS, 600, lower_case=False).sha256
+
+
+def test_the_vocabulary():
+    tokenizer = train_tokenizer(TEXTS, 600)
+    assert tuple(tokenizer.vocabulary[:5]) == SPECIAL_TOKENS
+    assert len(set(tokenizer.vocabulary)) == tokenizer.vocabulary_size <= 600
+    assert max(map(len, tokenizer.vocabulary[5:])) <= LONGEST_PIECE
+    assert {"▁", "a", "~", "电", "▁the", "电影", "酒店"} <= set(tokenizer.vocabulary)
+    assert "A" not in tokenizer.vocabulary
+
+
+def test_capitals_stay_when_asked():
+    tokenizer = train_tokenizer(TEXTS, 600, lower_case=False)
+    assert "T" in tokenizer.vocabulary
+    assert tokenizer.decode(tokenizer.encode(["The Film"])).numpy().tolist() == [b"The Film"]
+
+
+def test_a_small_corpus_yields_a_small_vocabulary():
+    assert train_tokenizer(["good"], 30_000).vocabulary_size < 100
+
+
+def test_too_small_a_vocabulary_is_an_error():
+    with pytest.raises(ValueError, match="vocabulary_size=50; raise it to"):
+        train_tokenizer(TEXTS, 50)
+
+
+@pytest.mark.parametrize("texts", [[], [""], [" ", "\0"]])
+def test_no_text_is_an_error(texts):
+    with pytest.raises(ValueError, match="no characters"):
+        train_tokenizer(texts, 600)
+
+
+def test_lone_surrogates_do_no_harm():
+    assert train_tokenizer(["good \ud800 movie"], 600).vocabulary_size
+
+
+def test_progress_counts_every_text(monkeypatch):
+    monkeypatch.setattr(vocabulary, "BATCH_CHARACTERS", 200)
+    read = []
+    tokenizer = train_tokenizer(TEXTS, 600, progress=read.append)
+    assert sum(read) == len(TEXTS) and len(read) > 1
+    monkeypatch.undo()
+    assert tokenizer.vocabulary == train_tokenizer(TEXTS, 600).vocabulary
+
+
+def test_the_counter_is_pruned(monkeypatch):
+    monkeypatch.setattr(vocabulary, "BATCH_CHARACTERS", 200)
+    monkeypatch.setattr(vocabulary, "MOST_COUNTED_WORDS", 60)
+    tokenizer = train_tokenizer(ENGLISH * 20, 600)
+    assert "▁the" in tokenizer.vocabulary
+
+
+def test_only_a_sample_of_chinese_is_segmented(monkeypatch):
+    monkeypatch.setattr(vocabulary, "MOST_SEGMENTED_CHARACTERS", 40)
+    assert train_tokenizer(CHINESE * 20, 600).vocabulary_size > 100
