@@ -25,7 +25,7 @@ class Classifier:
         label_names: C names.
         task: "sentiment", "topic", "spam" or "classify".
         takes_pairs: it was trained on pairs of texts.
-        sequence_length: the longest row, in tokens.
+        sequence_length, segment_length: the longest row and the longest segment of it, in tokens.
         folder: where it came from.
     """
 
@@ -35,6 +35,7 @@ class Classifier:
     task: str
     takes_pairs: bool
     sequence_length: int
+    segment_length: int
     folder: Path
 
     def probabilities(self, texts, pairs=None, progress=None):
@@ -58,7 +59,7 @@ class Classifier:
                             self.label_names)
         if not len(examples):
             return np.zeros((0, len(self.label_names)), np.float32)
-        encoded = encode_all(self.tokenizer, examples, self.sequence_length)
+        encoded = encode_all(self.tokenizer, examples, self.sequence_length, self.segment_length)
         order = np.argsort([len(row) for row in encoded.rows], kind="stable")
         logits = np.zeros((len(examples), len(self.label_names)), np.float32)
         for start in range(0, len(order), BATCH_SIZE):
@@ -90,4 +91,4 @@ def load_classifier(folder):
     model = build_classifier(config)
     model.load_weights(folder / "classifier.weights.h5")
     return Classifier(model, Tokenizer.load(folder / "tokenizer.json"), tuple(config["label_names"]), config["task"],
-                      config["takes_pairs"], config["sequence_length"], folder)
+                      config["takes_pairs"], config["sequence_length"], config["segment_length"], folder)

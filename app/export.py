@@ -68,7 +68,10 @@ def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
     classifier = load_classifier(Path(run))
     module, signatures = serving_module(classifier)
     with whole(to) as temporary:
-        tf.saved_model.save(module, str(temporary), signatures=signatures)
+        try:
+            tf.saved_model.save(module, str(temporary), signatures=signatures)
+        except tf.errors.OpError as error:  # TensorFlow's own form of "No space left on device" and "Permission denied"
+            raise OSError(f"{to} cannot be written: {error.message}") from error
         operations = list_operations(temporary)
         difference = verify(temporary, operations, classifier)
         extra = temporary / "assets.extra"
@@ -138,7 +141,7 @@ def verify(folder, operations, classifier):
         expected = classifier.probabilities(read, read_pairs)
         token_ids = encode_examples(
             classifier.tokenizer, tf.constant(read), None if read_pairs is None else tf.constant(read_pairs),
-            classifier.sequence_length)["token_ids"].numpy()
+            classifier.sequence_length, classifier.segment_length)["token_ids"].numpy()
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
     request = {"folder": str(folder), "operations": list(operations), "inputs": {

@@ -10,6 +10,7 @@ import tyro
 from app.terminal import console, load_tensorflow, progress_bar
 
 # Highest learning rates, chosen on validation splits.
+LONGEST_SEGMENT = 128  # positions of an encoder trained from scratch
 LEARNING_RATES = {"baseline": 5e-3, "scratch": 1e-3, "pretrained": 5e-4}
 
 
@@ -60,7 +61,8 @@ def finetune(
         text_column: the column that holds the text; found by its name if not given.
         pair_column: the column that holds the second text, for pairs.
         label_column: the column that holds the label; found by its name if not given.
-        sequence_length: the longest text in tokens; of a longer one the beginning and the end are read.
+        sequence_length: the longest text in tokens; of a longer one the beginning and the end are read. It may exceed
+            the backbone's: the text is then read in several segments.
         num_epochs: passes over the data.
         minimum_steps: with few labels, repeat the passes up to this many steps.
         batch_size: examples in a batch.
@@ -130,8 +132,8 @@ def finetune(
                                           layer_decay if kind == "pretrained" else 1.0)
 
     with progress_bar("encode", len(examples) + len(held_out), "texts") as advance:
-        encoded = encode_all(reader, examples, sequence_length, advance)
-        encoded_held_out = encode_all(reader, held_out, sequence_length, advance)
+        encoded = encode_all(reader, examples, sequence_length, described["segment_length"], advance)
+        encoded_held_out = encode_all(reader, held_out, sequence_length, described["segment_length"], advance)
     weights = class_weights(examples.labels, len(examples.label_names)) if balance else None
     steps = max(num_epochs * math.ceil(len(encoded) / batch_size), minimum_steps)
     runs = []
@@ -180,17 +182,15 @@ def _describe_model(model, backbone, size, ngrams, dropout, sequence_length, voc
     from models.run_folder import load_config
 
     if model == "baseline":
-        return {"family": "baseline",
+        return {"family": "baseline", "segment_length": sequence_length,
                 "model": dataclasses.asdict(BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams))}
     if backbone == "none":
         config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
-                                                   sequence_length=sequence_length))
+                                                   sequence_length=min(sequence_length, LONGEST_SEGMENT)))
     else:
         config = load_config(backbone, "masked_lm")["model"]
-        if sequence_length > config["sequence_length"]:
-            raise ValueError(f"--sequence-length can be at most the backbone's {config['sequence_length']}. "
-                             f"Received: {sequence_length}")
-    return {"family": "bert", "model": {**config, "dropout": dropout}}
+    return {"family": "bert", "model": {**config, "dropout": dropout},
+            "segment_length": min(sequence_length, config["sequence_length"])}
 
 
 def _save(folder, classifier, tokenizer, history, config):

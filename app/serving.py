@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from data.batching import encode_examples
-from data.tokenizer import PAD
+from data.packing import segment_ids
 
 
 def serving_module(classifier):
@@ -29,13 +29,13 @@ def serving_module(classifier):
 
     def from_text(text, pair=None):
         return answer(encode_examples(classifier.tokenizer, cleaned(text), None if pair is None else cleaned(pair),
-                                      classifier.sequence_length))
+                                      classifier.sequence_length, classifier.segment_length))
 
     def from_token_ids(token_ids):
         longest = classifier.sequence_length
         tf.debugging.assert_less_equal(
-            tf.shape(token_ids)[1], longest, f"token_ids may have at most {longest} columns: this model's positions")
-        return answer({"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)})
+            tf.shape(token_ids)[1], longest, f"token_ids may have at most {longest} columns: this model's longest row")
+        return answer({"token_ids": token_ids, "segment_ids": segment_ids(token_ids)})
 
     texts = {name: tf.TensorSpec([None], tf.string, name=name)
              for name in (("text", "pair") if classifier.takes_pairs else ("text",))}

@@ -6,42 +6,59 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from data.packing import segment_ids
 from data.tokenizer import CLS, PAD, SEP
 
 WINDOW = 50  # batches among which examples of similar length find each other
 HEAD_SHARE = 0.25  # of a text too long: its first quarter's worth and its end (Sun et al. 2019, section 5.3.1)
 
 
-def encode_examples(tokenizer, texts, pairs, sequence_length):
+def encode_examples(tokenizer, texts, pairs, sequence_length, segment_length):
     """Rows `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`. Runs eagerly, in `tf.data` and in a SavedModel.
 
-    A single text longer than the row keeps its beginning and its end, where reviews come to the point; of a pair the
-    longer text is cut first.
+    A single text longer than a segment is cut into several, `[CLS] … [SEP] [CLS] … [SEP]`, as long documents are in
+    pretraining: an encoder with few positions reads all of it. One longer than the row keeps its beginning and its end,
+    where reviews come to the point. Of a pair the longer text is cut first.
 
     Args:
         tokenizer: `Tokenizer`.
         texts: tf.string (B,).
-        pairs: tf.string (B,) or None.
+        pairs: tf.string (B,) or None; a pair is one segment.
         sequence_length: the longest row, in tokens.
+        segment_length: the longest segment, in tokens, at least 4: the positions of the encoder.
 
     Returns:
-        {"token_ids", "segment_ids"}: int32 (B, longest row); segment 1 = real token, 0 = padding.
+        {"token_ids", "segment_ids"}: int32 (B, longest row); segments count from 1, 0 = padding.
     """
     ids = tokenizer.encode(texts)
-    cls, sep = (tf.fill([ids.nrows(), 1], special) for special in (CLS, SEP))
     if pairs is None:
-        room = sequence_length - 2
-        head = int(room * HEAD_SHARE)
-        ids = tf.concat([ids[:, :head], ids[:, head:][:, head - room :]], axis=1)
-        rows = tf.concat([cls, ids, sep], axis=1)
+        rows = _segmented(ids, sequence_length, segment_length)
     else:
         second = tokenizer.encode(pairs)
-        room = sequence_length - 3
+        room = segment_length - 3
         length = tf.minimum(ids.row_lengths(), tf.maximum(room - second.row_lengths(), room // 2))
         second_length = tf.minimum(second.row_lengths(), room - length)
+        cls, sep = (tf.fill([ids.nrows(), 1], special) for special in (CLS, SEP))
         rows = tf.concat([cls, _first(ids, length), sep, _first(second, second_length), sep], axis=1)
     token_ids = rows.to_tensor(PAD)
-    return {"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)}
+    return {"token_ids": token_ids, "segment_ids": segment_ids(token_ids)}
+
+
+def _segmented(ids, sequence_length, segment_length):
+    """Each row of ids as one or more segments, all of them together at most `sequence_length` long."""
+    inside = min(segment_length, sequence_length) - 2
+    segments, rest = divmod(sequence_length, inside + 2)
+    room = segments * inside + max(0, rest - 2)
+    head = int(room * HEAD_SHARE)
+    ids = tf.concat([ids[:, :head], ids[:, head:][:, head - room :]], axis=1)
+    number = tf.maximum(-(-ids.row_lengths() // inside), 1)  # segments of each row; an empty text is one
+    # The ids in the order they have; each row's are cut after every `inside`, the rest of it at its end.
+    lengths = tf.ones([tf.reduce_sum(number)], tf.int64) * inside
+    last = tf.cumsum(number) - 1  # of each row
+    lengths = tf.tensor_scatter_nd_update(lengths, last[:, None], ids.row_lengths() - (number - 1) * inside)
+    pieces = tf.RaggedTensor.from_row_lengths(ids.values, lengths)
+    cls, sep = (tf.fill([pieces.nrows(), 1], special) for special in (CLS, SEP))
+    return tf.RaggedTensor.from_row_lengths(tf.concat([cls, pieces, sep], axis=1), number).merge_dims(1, 2)
 
 
 def _first(ids, lengths):
@@ -102,17 +119,18 @@ class EncodedExamples:
         token_ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
         for place, row in enumerate(rows):
             token_ids[place, : len(row)] = row
+        segments = np.where(token_ids == PAD, 0, np.cumsum(token_ids == CLS, axis=1))
         labels = self.labels[numbers]
         weight = np.ones(len(rows), np.float32) if class_weights is None else class_weights[labels]
-        return {"token_ids": token_ids, "segment_ids": (token_ids != PAD).astype(np.int32), "labels": labels,
-                "sample_weight": weight}
+        return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32), "labels": labels, "sample_weight": weight}
 
 
-def encode_all(tokenizer, examples, sequence_length, progress=None):
+def encode_all(tokenizer, examples, sequence_length, segment_length, progress=None):
     """Encodes all examples once.
 
     Args:
         examples: `data.tasks.Examples`.
+        sequence_length, segment_length: as for `encode_examples`.
         progress: called with the number of examples done.
 
     Returns:
@@ -122,7 +140,7 @@ def encode_all(tokenizer, examples, sequence_length, progress=None):
 
     def encode(text, pair=None):
         return tf.RaggedTensor.from_tensor(
-            encode_examples(tokenizer, text, pair, sequence_length)["token_ids"], padding=PAD)
+            encode_examples(tokenizer, text, pair, sequence_length, segment_length)["token_ids"], padding=PAD)
 
     rows = []
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(256).map(encode, num_parallel_calls=tf.data.AUTOTUNE)

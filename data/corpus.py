@@ -1,9 +1,9 @@
 """Texts → deduplicated documents, split into train and validation: a spool file on disk, little in memory.
 
-Two passes. The first writes each text to the spool (a JSON string a line) and keeps 41 bytes of it: an exact hash, the
-signature of `data.duplicates` and a mark. Then duplicates are found by sorting hashes and bands of signatures. The
-second pass reads the documents that stayed from the spool. Held-out texts come first in the reading order, so that a
-document goes when it equals one of them, or nearly.
+Two passes. The first writes each text to the spool (a JSON string a line) and keeps 41 bytes of it: an exact
+hash, the signature of `data.duplicates` and a mark. Then duplicates are found by sorting hashes and bands of
+signatures. The second pass reads the documents that stayed from the spool. Held-out texts come first in the
+reading order, so that a document goes when it equals one of them, or nearly.
 """
 
 import json
@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data.duplicates import BINS, MINIMUM_SHINGLES, SHINGLE, equal_twins, exact_hash, fold, near_twins, signatures
+from data.duplicates import (BINS, MINIMUM_SHINGLES, SHINGLE, equal_twins, exact_hash, fold, near_twins,
+                             signatures)
 
 _BATCH_CHARACTERS = 1 << 18
 _EXAMPLES = 5
@@ -25,8 +26,8 @@ class Corpus:
     """Documents on disk until `close`, or the end of a `with` block, removes them.
 
     Attributes:
-        counts: read = empty + exact_duplicates + near_duplicates + contaminated + train + validation; characters: in
-            the texts read; held_out: the texts kept away.
+        counts: read = empty + exact_duplicates + near_duplicates + contaminated + train + validation;
+            characters: in the texts read; held_out: the texts kept away.
         near_duplicates: up to five pairs (the text that stayed or is held out, the text that went for it).
     """
 
@@ -54,8 +55,8 @@ class Corpus:
         self.close()
 
 
-def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (), validation_share: float = 0.01,
-                 near_duplicates: float = 0.8, minimum_characters: int = 2,
+def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (),
+                 validation_share: float = 0.01, near_duplicates: float = 0.8, minimum_characters: int = 2,
                  progress: Callable[[int], None] | None = None) -> Corpus:
     """Reads texts into a corpus.
 
@@ -63,11 +64,12 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
         texts: cleaned, as `data.sources.read_texts` gives them.
         folder: where the spool file goes; it takes as much space as the texts.
         held_out: cleaned texts that must not stand in the corpus, nor nearly.
-        validation_share: the part of the documents in the split validation. The split of a document depends on its
-            own text alone; but of two documents or more each split gets at least one (if the share is not 0).
-        near_duplicates: the Jaccard index of shingles, over 0.5, from which on two texts are nearly equal (see
-            `data.duplicates`); 1 = texts go only when they are equal but for case and whitespace. Texts of fewer
-            than MINIMUM_SHINGLES shingles are only compared so.
+        validation_share: the part of the documents in the split validation. The split of a document depends
+            on its own text alone; but of two documents or more each split gets at least one (if the share is
+            not 0).
+        near_duplicates: the Jaccard index of shingles, over 0.5, from which on two texts are nearly equal
+            (see `data.duplicates`); 1 = texts go only when they are equal but for case and whitespace. Texts
+            of fewer than MINIMUM_SHINGLES shingles are only compared so.
         minimum_characters: a shorter text counts as empty.
         progress: called with the number of characters read since the last call.
 
@@ -148,7 +150,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _split(hashes: np.ndarray, stays: np.ndarray, validation_share: float) -> np.ndarray:
-    """For each text b"t", b"v" or b"-" (it goes). The hash decides, so a text always falls on the same side."""
+    """For each text b"t", b"v" or b"-" (it goes). The hash decides: a text always falls on the same side."""
     splits = np.where(stays, b"t", b"-")
     splits[stays & (hashes < np.uint64(int(validation_share * 2**64)))] = b"v"
     numbers = np.flatnonzero(stays)

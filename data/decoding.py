@@ -8,7 +8,8 @@ from pathlib import Path
 
 UNDECODABLE, NUL = "bytes that are not text in the file's encoding", "a NUL byte"
 
-# Legacy encodings worth guessing between; without such a list charset_normalizer also answers mac_latin2 and the like.
+# Legacy encodings worth guessing between; without such a list charset_normalizer also answers mac_latin2 and
+# the like.
 _LEGACY_ENCODINGS = ["gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1252", "cp1251", "koi8_r", "cp1250",
                      "cp1254", "cp1253", "cp1255", "cp1256"]
 _SAMPLE_BYTES = 1 << 16
@@ -22,7 +23,8 @@ def open_bytes(path: Path):
 def find_encoding(path: Path) -> str:
     """The encoding of a file, from its byte order mark or from the first megabyte that is not all ASCII.
 
-    UTF-8 unless most of the non-ASCII characters there are wrong as UTF-8: then what charset_normalizer finds.
+    UTF-8 unless most of the non-ASCII characters there are wrong as UTF-8: then what charset_normalizer
+    finds.
 
     Raises:
         OSError, EOFError, zlib.error: the file cannot be read or unpacked.
@@ -66,7 +68,8 @@ def decoded_lines(path: Path) -> Iterator[tuple[str, str | None]]:
     encoding = find_encoding(path)
     with open_bytes(path) as file:
         if encoding in ("utf-16", "utf-32"):
-            # In these LF is not one byte: transcode. A lone surrogate stays an invalid sequence and is met below.
+            # In these LF is not one byte: transcode. A lone surrogate stays an invalid sequence and is met
+            # below.
             decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
             chunks = itertools.chain(iter(lambda: file.read(1 << 20), b""), [b""])
             lines = _split_lines(decoder.decode(chunk, not chunk).encode("utf-8", "surrogatepass")

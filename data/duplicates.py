@@ -1,9 +1,10 @@
 """Texts → a hash and a 32-byte signature each → which of them are equal or nearly equal to an earlier one.
 
-Two texts are near-duplicates when the sets of their shingles (every 5 characters in a row) overlap: Jaccard index =
-shared shingles / all shingles of both. The signature estimates it without the texts: one-permutation MinHash (Li,
-Owen & Zhang 2012, "One permutation hashing") with 32 bins, empty bins filled by rotation (Shrivastava & Li 2014,
-"Densifying one permutation hashing via rotation"), 8 bits kept of each (Li & König 2010, "b-bit minwise hashing").
+Two texts are near-duplicates when the sets of their shingles (every 5 characters in a row) overlap: Jaccard
+index = shared shingles / all shingles of both. The signature estimates it without the texts: one-permutation MinHash
+(Li, Owen & Zhang 2012, "One permutation hashing") with 32 bins, empty bins filled by rotation (Shrivastava &
+Li 2014, "Densifying one permutation hashing via rotation"), 8 bits kept of each (Li & König 2010, "b-bit
+minwise hashing").
 """
 
 import hashlib
@@ -13,13 +14,15 @@ import numpy as np
 
 SHINGLE = 5  # characters
 BINS = 32
-# Below, most bins borrow their value and the estimate is poor. Of the texts that went at J >= 0.8 among 139,607 news
-# titles and 42,180 shopping reviews, 33 to 55 % really had it with up to 16 shingles, 65 % with 17 to 24, 90 % with more.
+# Below, most bins borrow their value and the estimate is poor. Of the texts that went at J >= 0.8 among
+# 139,607 news titles and 42,180 shopping reviews, 33 to 55 % really had it with up to 16 shingles, 65 % with
+# 17 to 24, 90 % with more.
 MINIMUM_SHINGLES = 32
 _BANDS = BINS // 4  # four bins together are one uint32
 _CHANCE = 1 / 256  # that two different bins have the same 8 bits
 _WINDOW = 8
-_CHUNK = 1 << 16  # shingles hashed at once: the arrays stay in the processor's cache
+_CHUNK = 1 << 14  # shingles hashed at once: in the processor's cache it is twice as fast as with 2**17
+_PAIRS = 1 << 16  # candidates estimated at once
 _EMPTY = np.uint32(0xFFFFFFFF)
 # Odd multipliers of a multiply-shift hash (Dietzfelbinger et al. 1997), one for each character of a shingle.
 _MULTIPLIERS = np.array([0x3593AB4F94FAF349, 0x98B401261D52CECB, 0x3E52C6F2BC2335A1,
@@ -46,11 +49,14 @@ def shingle_hashes(codes: np.ndarray) -> np.ndarray:
         uint64 (max(N - 4, 0),); the high bits are the good ones.
     """
     count = max(len(codes) - SHINGLE + 1, 0)
-    hashes = np.zeros(count, np.uint64)
-    for offset, multiplier in enumerate(_MULTIPLIERS):
-        hashes += codes[offset:offset + count] * multiplier
+    codes = codes.astype(np.uint64)
+    hashes = codes[:count] * _MULTIPLIERS[0]
+    for offset in range(1, SHINGLE):
+        hashes += codes[offset:offset + count] * _MULTIPLIERS[offset]
     # Sums of products of small numbers: once more, so that neighbouring shingles land in unrelated bins.
-    return (hashes ^ (hashes >> np.uint64(32))) * _MULTIPLIERS[0]
+    hashes ^= hashes >> np.uint64(32)
+    hashes *= _MULTIPLIERS[0]
+    return hashes
 
 
 def signatures(folded: Sequence[str]) -> np.ndarray:
@@ -74,11 +80,13 @@ def signatures(folded: Sequence[str]) -> np.ndarray:
 
 
 def _densified(least: np.ndarray) -> np.ndarray:
-    """An empty bin takes the value of the next bin to the right that is not, plus a constant for each step."""
+    """An empty bin takes the value of the next filled bin to the right, plus a constant for each step."""
     filled = least != _EMPTY
-    positions = np.where(np.concatenate([filled, filled], axis=1), np.arange(2 * BINS), 2 * BINS)  # (N, 2 BINS)
+    twice = np.concatenate([filled, filled], axis=1)  # (N, 2 BINS)
+    positions = np.where(twice, np.arange(2 * BINS), 2 * BINS)  # (N, 2 BINS)
     sources = np.minimum.accumulate(positions[:, ::-1], axis=1)[:, ::-1][:, :BINS]  # (N, BINS)
-    values = np.take_along_axis(least, sources % BINS, axis=1) + (sources - np.arange(BINS)).astype(np.uint32) * 97
+    steps = (sources - np.arange(BINS)).astype(np.uint32)  # (N, BINS)
+    values = np.take_along_axis(least, sources % BINS, axis=1) + steps * 97
     values[~filled.any(axis=1)] = 0
     return values.astype(np.uint8)
 
@@ -110,11 +118,14 @@ def equal_twins(hashes: np.ndarray) -> np.ndarray:
     return np.where(twins == np.arange(len(hashes)), -1, twins)
 
 
-def near_twins(signature_of: np.ndarray, numbers: np.ndarray, threshold: float, protected: int = 0) -> np.ndarray:
+def near_twins(signature_of: np.ndarray, numbers: np.ndarray, threshold: float,
+               protected: int = 0) -> np.ndarray:
     """For each text the number of an earlier one that stays and is nearly equal, or -1: then it stays itself.
 
-    Texts that agree in a band (4 bins of 32) are candidates: 99 % of the pairs with J = 0.8, 40 % with 0.5, 6 % with
-    0.3. Of many that agree each is compared with the first and with the 8 before it, so that the work is linear.
+    Texts that agree in a band (4 bins of 32) are candidates: 98 % of the pairs with J = 0.8, 40 % with 0.5,
+    6 % with 0.3. Of many that agree each is compared with the first and with the 8 before it, so that the work
+    is linear. Measured on real text with planted edits (reviews, encyclopedia, news; 23,000 pairs): 99.5 % of
+    the pairs with J >= 0.9 and 88 % of those with J >= 0.8 are found; of the texts that go 98 % have J >= 0.7.
 
     Args:
         signature_of: uint8 (N, BINS).
@@ -126,7 +137,7 @@ def near_twins(signature_of: np.ndarray, numbers: np.ndarray, threshold: float, 
         int64 (N,).
     """
     bands = signature_of.view(np.uint32)
-    accepted = np.empty(0, np.int64)  # later text × N + earlier text
+    accepted = [np.empty(0, np.int64)]  # of each pair: later text × N + earlier text
     for band in range(_BANDS):
         values = bands[numbers, band]
         order = np.argsort(values, kind="stable")
@@ -138,13 +149,13 @@ def near_twins(signature_of: np.ndarray, numbers: np.ndarray, threshold: float, 
         for earlier, later in pairs:
             possible = (earlier < later) & (later >= protected)
             earlier, later = earlier[possible], later[possible]
-            for start in range(0, len(later), _CHUNK):
-                left, right = earlier[start:start + _CHUNK], later[start:start + _CHUNK]
+            for start in range(0, len(later), _PAIRS):
+                left, right = earlier[start:start + _PAIRS], later[start:start + _PAIRS]
                 near = estimated_jaccard(signature_of[left], signature_of[right]) >= threshold
-                accepted = np.append(accepted, right[near] * len(signature_of) + left[near])
-        accepted = np.unique(accepted)
+                accepted.append(right[near] * len(signature_of) + left[near])
+        accepted = [np.unique(np.concatenate(accepted))]
     twins = np.full(len(signature_of), -1)
-    for later, earlier in zip(*np.divmod(accepted, len(signature_of))):
+    for later, earlier in zip(*np.divmod(accepted[0], len(signature_of))):
         if twins[later] < 0 and twins[earlier] < 0:  # a text goes only for one that stays
             twins[later] = earlier
     return twins

@@ -70,10 +70,10 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     """Yields the rows of a file whose `file_kind` is not None.
 
     .txt: a line is a row {"text": line}; with `whole_files` the file is one row.
-    .csv (separated by commas, or by ; or tabs if the header is) and .tsv: the first line is the header when one of
-    `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values are the
-    file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are optional.
-    .jsonl and .parquet: numbers become text, null becomes "", lists and objects are left out.
+    .csv (separated by commas, or by ; or tabs if the header is) and .tsv: the first line is the header when
+    one of `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values
+    are the file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are
+    optional. .jsonl and .parquet: numbers become text, null becomes "", lists and objects are left out.
 
     Raises:
         ValueError: the file is corrupt or empty; too many rows were skipped.
@@ -96,7 +96,7 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     try:
         for row in rows:
             yield row
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeError, csv.Error) as error:
         raise ValueError(f"{path} is corrupt and cannot be read: {error}") from error
     if row is None and skipped.total == skipped_before:
         raise ValueError(f"{path} is empty: it holds no rows")
@@ -171,6 +171,7 @@ def _csv_rows(path: Path, skipped: SkippedRows, header_names: Sequence[str]) -> 
                 return
             except csv.Error as error:
                 skipped.add(f"broken quoting ({error})", f"{path}:{start}")
+                faults.clear()
                 continue
             if faults:
                 skipped.add(faults[0], f"{path}:{start}")
@@ -189,7 +190,8 @@ def _tsv_rows(path: Path, skipped: SkippedRows, header_names: Sequence[str]) -> 
     header, _ = _header(first[1], "\t", header_names)
     data = lines if header else itertools.chain([first], lines)
     # A line is a row (IANA text/tab-separated-values); fields that some writers wrap in quotes are unwrapped.
-    fields_of_rows = ((number, [_unquoted(field) for field in line.split("\t")]) for number, line in data if line)
+    fields_of_rows = ((number, [_unquoted(field) for field in line.split("\t")])
+                      for number, line in data if line)
     yield from _named(fields_of_rows, header, path, skipped)
 
 

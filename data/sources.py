@@ -24,7 +24,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", 
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _LINE_END = re.compile("\r\n?")
-# Control characters but newline and tab; lone surrogates, which cannot be written; a byte order mark amid text.
+# Control characters but newline and tab; lone surrogates, which cannot be written; a byte order mark amid
+# text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
 
 
@@ -33,15 +34,17 @@ def read_rows(source: str, skipped: SkippedRows, *, header_names: Sequence[str] 
     """The rows of a source, in the order of its files' names; each is a dict column → text with a `place`.
 
     Args:
-        source: see the module. tfds: without a split is the split train, sample: without a split is all of it.
+        source: see the module. tfds: without a split is the split train, sample: without a split is all of
+            it.
         skipped: counts and names the rows that cannot be used.
-        header_names: the columns the user named. The first line of a .csv or .tsv is its header when it names one
-            of these or one of the usual columns; otherwise it is data and the columns are column_1, column_2 ….
+        header_names: the columns the user named. The first line of a .csv or .tsv is its header when it names
+            one of these or one of the usual columns; otherwise it is data and the columns are column_1,
+            column_2 ….
         whole_files: a .txt file is one row, not one a line.
 
     Raises:
-        FileNotFoundError, ValueError: at once when nothing can be read under that name; while reading when a file
-            is corrupt or empty, or too many rows were skipped.
+        FileNotFoundError, ValueError: at once when nothing can be read under that name; while reading when a
+            file is corrupt or empty, or too many rows were skipped.
     """
     return itertools.chain.from_iterable(read_tables(source, skipped, header_names=header_names,
                                                      whole_files=whole_files))
@@ -65,8 +68,8 @@ def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | 
                whole_files: bool = False) -> Iterator[str]:
     """The cleaned texts of sources, one after the other; an empty row gives an empty text.
 
-    The text column is `text_column` or found by its name, in each file on its own; a row that lacks it is counted
-    in `skipped`.
+    The text column is `text_column` or found by its name, in each file on its own; a row that lacks it is
+    counted in `skipped`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_rows`; a file has no text column.
@@ -77,7 +80,8 @@ def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | 
     return _texts_of(tables, skipped, text_column)
 
 
-def _texts_of(tables: Iterable[Iterator[Row]], skipped: SkippedRows, text_column: str | None) -> Iterator[str]:
+def _texts_of(tables: Iterable[Iterator[Row]], skipped: SkippedRows,
+              text_column: str | None) -> Iterator[str]:
     for table in tables:
         column = None
         for row in table:
@@ -112,12 +116,13 @@ def find_column(columns: Collection[str], wanted: str | None, candidates: Sequen
             return by_folded_name[name.casefold()]
     if len(columns) == 1 and role == "text" and not wanted:
         return next(iter(columns))
-    rule = f"there must be a column {wanted} for the {role}" if wanted else f"the {role} column must be found or named"
+    rule = (f"there must be a column {wanted} for the {role}" if wanted
+            else f"the {role} column must be found by its name or be named")
     raise ValueError(f"{rule}. Received the columns: {', '.join(columns)}")
 
 
 def clean_text(text: str) -> str:
-    """Control characters but newline and tab removed, CR LF → LF, `<br />` → newline, stripped; nothing else."""
+    """Control characters but newline and tab removed, CR LF → LF, `<br />` → newline, stripped; no more."""
     if "\r" in text:
         text = _LINE_END.sub("\n", text)
     if "<" in text:
@@ -145,8 +150,8 @@ def find_paths(source: str) -> list[Path]:
         if not found:
             raise FileNotFoundError(f"a pattern must match at least one file. Received: {source}")
     else:
-        raise FileNotFoundError(f"a source is a file, a folder, a pattern, tfds:NAME[:split] or sample:NAME[:split]. "
-                                f"Received: {source}, which does not exist")
+        raise FileNotFoundError("a source is a file, a folder, a pattern, tfds:NAME[:split] or "
+                                f"sample:NAME[:split]. Received: {source}, which does not exist")
     readable = sorted(file for file in found if file.is_file() and file_kind(file))
     if not readable:
         raise ValueError(f"a folder or pattern must hold files that end in {_kinds()}. Received: {source}")
@@ -158,7 +163,8 @@ def _kinds() -> str:
 
 
 def fingerprint(source: str) -> str:
-    """A hexadecimal SHA-256 that changes when what a source holds changes; file names do not count, their order does.
+    """A hexadecimal SHA-256 that changes when what a source holds changes; file names do not count, their
+    order does.
 
     Of a sample it is that of the installed package's version, of a TensorFlow dataset that of its name.
     """
@@ -180,7 +186,7 @@ def fingerprint(source: str) -> str:
 
 
 def _read_tfds(name_and_split: str) -> Iterator[Row]:
-    """`name[:split]` of tensorflow_datasets; nested features are left out, a class is its name, no class is ""."""
+    """`name[:split]` of tensorflow_datasets; a class is its name, no class is "", nested features are left out."""
     import tensorflow_datasets as tfds
 
     name, _, split = name_and_split.partition(":")
@@ -190,7 +196,8 @@ def _read_tfds(name_and_split: str) -> Iterator[Row]:
         builder.download_and_prepare()
         dataset = builder.as_dataset(split=split, shuffle_files=False)
     except tfds.core.DatasetNotFoundError:
-        raise ValueError(f"tfds:NAME must be one of tensorflow_datasets' text sets. Received: {name}") from None
+        raise ValueError("tfds:NAME must be one of tensorflow_datasets' text sets. "
+                         f"Received: {name}") from None
     except (OSError, ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"tfds:{name_and_split} cannot be downloaded or read: {reason}") from error

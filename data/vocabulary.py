@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
@@ -53,11 +54,11 @@ def train_tokenizer(
         )
     definition["vocabulary"] = _train_pieces(_segmented(words, definition), alphabet, vocabulary_size)
     # Ties in alphabetical order, so that the order of counting does not matter.
-    frequent = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT_WORDS]
-    definition["frequent_words"] = [word for word in frequent if words[word] > 1]
+    definition["frequent_words"] = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT_WORDS]
     return Tokenizer(definition)
 
 
+@cache
 def character_classes(lower_case: bool) -> dict:
     """This Python's Unicode database as the ranges that WordSplitter reads: normalization, letters, unspaced."""
     normalization, letters, unspaced = [], [], []
@@ -84,7 +85,7 @@ def _normalized(character: str, lower_case: bool) -> str:
     if character.isspace():
         return " "
     # Variation selectors choose a glyph ("❤" in colour), not a character.
-    if unicodedata.category(character)[0] == "C" or unicodedata.name(character, "").startswith("VARIATION SELECTOR"):
+    if unicodedata.category(character)[0] == "C" or "VARIATION SELECTOR" in unicodedata.name(character, ""):
         return ""
     if character == MARKER:
         return "_"

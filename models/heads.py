@@ -10,7 +10,8 @@ def masked_lm(backbone):
     """Predicts the masked tokens from the backbone's vectors at their positions.
 
     Only the masked positions are projected on the vocabulary: at width 128 the projection of every position would be
-    most of the arithmetic. The projection is the embedding matrix itself (Press & Wolf 2017).
+    most of the arithmetic. The projection is the embedding matrix itself (Press & Wolf 2017). Save this model with
+    `save_weights`: a layer that stands in two models is two layers once Keras 3.15 reads a .keras file.
 
     Args:
         backbone: a model such as `models.bert.backbone` makes.

@@ -80,12 +80,12 @@ def load_config(folder, kind):
         raise FileNotFoundError(f"a run folder holds config.json. Received: {folder} ({reason})")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON as a training writes it. Received: {error}") from None
-    if config.get("format") != FORMAT or config.get("kind") != kind:
-        raise ValueError(f"{folder} must be a {kind} run of format {FORMAT}. "
-                         f"Received: kind={config.get('kind')}, format={config.get('format')}")
-    for name, wanted in config["sha256"].items():
+        found, number, hashes = config["kind"], config["format"], config["sha256"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} must be JSON as a training writes it. Received: {error!r}") from None
+    if number != FORMAT or found != kind:
+        raise ValueError(f"{folder} must be a {kind} run of format {FORMAT}. Received: kind={found}, format={number}")
+    for name, wanted in hashes.items():
         if not (folder / name).exists() or sha256(folder / name) != wanted:
             raise ValueError(f"{folder / name} must be the file that was saved with the run (SHA-256 in config.json). "
                              "It is missing, changed or cut short: train again or restore it.")
@@ -99,12 +99,16 @@ def append_history(folder, **values):
 
 
 def cut_history(folder, step):
-    """Drops the lines after a step: a resumed training writes them again."""
+    """Drops the lines after a step, which a resumed training writes again, and one that a full disk cut short."""
     path = Path(folder) / "history.jsonl"
     if path.exists():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(f"{line}\n")
         with whole(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def save_checkpoint(folder, step, seconds, variables):

@@ -12,7 +12,8 @@ from data.duplicates import (BINS, SHINGLE, equal_twins, estimated_jaccard, exac
 
 
 def jaccard(left, right):
-    left, right = ({text[start:start + SHINGLE] for start in range(len(text) - SHINGLE + 1)} for text in (left, right))
+    left, right = ({text[start:start + SHINGLE] for start in range(len(text) - SHINGLE + 1)}
+                   for text in (left, right))
     return len(left & right) / len(left | right)
 
 
@@ -110,7 +111,8 @@ def test_texts_that_share_no_band_are_no_candidates():
 def test_a_thousand_copies_of_a_template_and_two_thousand_others():
     source = random.Random(2)
     template = random_text(source, 400)
-    texts = [random_text(source, 400) for _ in range(2000)] + [edited(source, template, 1) for _ in range(1000)]
+    texts = [random_text(source, 400) for _ in range(2000)]
+    texts += [edited(source, template, 1) for _ in range(1000)]
     order = source.sample(range(3000), 3000)
     twins = near_twins(signatures([texts[number] for number in order]), np.arange(3000), 0.8)
     copies = np.array(order) >= 2000

