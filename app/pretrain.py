@@ -79,7 +79,7 @@ def pretrain(
     backbone = bert.backbone(config)
     model = heads.masked_lm(backbone)
     trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate)
-    trainer.step, trainer.seconds, damaged = run_folder.load_checkpoint(to, trainer.variables)
+    trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         _warn(f"checkpoint {name} is damaged; the one before it is used")
     console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters"
@@ -87,7 +87,8 @@ def pretrain(
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, batch_size), seed,
                                config.vocabulary_size, MASK_RATE)
     validation = validation_examples(prepared.validation_rows[:VALIDATION_ROWS], config.vocabulary_size, 64, MASK_RATE)
-    history = _History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length)
+    history = _History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length,
+                       losses)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
         spent = budget.share(trainer.step, trainer.seconds)
@@ -104,7 +105,7 @@ def pretrain(
                 history.evaluate()
             spent = share
             if trainer.step % checkpoint_every == 0 or stopped():
-                run_folder.save_checkpoint(to, trainer.step, trainer.seconds, trainer.variables)
+                run_folder.save_checkpoint(to, trainer.step, trainer.seconds, history.losses, trainer.variables)
             return not stopped()
 
         try:
@@ -128,16 +129,17 @@ def pretrain(
 class _History:
     """What evaluations leave behind: history.jsonl, TensorBoard, the terminal."""
 
-    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step):
+    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses):
         import tensorflow as tf
 
         from models.run_folder import cut_history
 
         self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
         self.tokens_per_step = tokens_per_step
-        self.losses = []  # of the steps since the last evaluation
-        self.result = None  # of the last evaluation
-        cut_history(folder, trainer.step)
+        self.losses = losses  # of the steps since the last evaluation
+        entries = cut_history(folder, trainer.step)
+        # Of the last evaluation, if this step has been evaluated: all steps may be done when a training goes on.
+        self.result = entries[-1] if entries and entries[-1]["step"] == trainer.step else None
         self.tensorboard = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def evaluate(self):
@@ -183,12 +185,11 @@ def _claim(folder, options, tokenizer):
         if changed:
             raise ValueError(f"{folder} holds a training begun with other options ({', '.join(changed)}). "
                              "Give the same ones to go on, or choose another folder")
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(folder.iterdir()):
         raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
-    folder.mkdir(parents=True, exist_ok=True)
+    else:
+        write_json(path, options)
     tokenizer.save(folder / "tokenizer.json")
-    write_json(path, options)
 
 
 def _bar(budget, trainer):

@@ -125,9 +125,10 @@ def clean_text(text: str) -> str:
     """Control characters but newline and tab removed, CR LF → LF, `<br />` → newline, stripped; no more."""
     if "\r" in text:
         text = _LINE_END.sub("\n", text)
+    text = _CONTROL.sub("", text)
     if "<" in text:
         text = _BREAK.sub("\n", text)
-    return _CONTROL.sub("", text).strip()
+    return text.strip()
 
 
 def find_paths(source: str) -> list[Path]:
@@ -186,7 +187,7 @@ def fingerprint(source: str) -> str:
 
 
 def _read_tfds(name_and_split: str) -> Iterator[Row]:
-    """`name[:split]` of tensorflow_datasets; a class is its name, no class is "", nested features are left out."""
+    """`name[:split]` of tensorflow_datasets; a class is its name or "", nested features are left out."""
     import tensorflow_datasets as tfds
 
     name, _, split = name_and_split.partition(":")

@@ -1,18 +1,15 @@
-"""Text (tf.string) in, token ids (int32, ragged) out, and back: greedy longest match with core TensorFlow ops only.
+"""Text (tf.string) in, token ids (int32, ragged) out, and back: greedy longest match with core TensorFlow ops.
 
-Encoding has five steps, each of them vectorised over a whole batch:
-1. every code point is replaced through a saved table (NFKC, lower case, controls, white space), so that ids never
-   depend on a Unicode version; spaces become the marker ▁, and a text begins with one;
-2. the characters are cut into words: runs of letters or of punctuation with the ▁ before them, runs of scripts
-   written without spaces, and a ▁ of its own before such a run; 32 characters at most;
-3. the 50,000 words most frequent in training are looked up in a table word → ids (in English, 19 of 20 words);
-4. in the others, at every position, the longest piece of the vocabulary that begins there and stays in its word: all positions walk
-   down the tree of pieces together, one character a step;
-5. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
-   continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character that no piece has becomes [UNK].
+What it does to a batch of texts, all of it at once:
+1. the texts are normalised and cut into words, in which ▁ stands for a space (data/words.py);
+2. the 50,000 words most frequent in training are looked up in a table word → ids;
+3. in the others, the longest piece of the vocabulary is found that begins at a position and stays in the word, for
+   every position: all walk down the tree of pieces together, one character a step;
+4. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
+   continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character that no piece has is [UNK].
 
-One tf.function does it eagerly, in tf.data and inside a SavedModel; there is no second implementation to keep equal.
-It knows neither sentence pairs nor lengths nor [CLS] and [SEP]: data/batching.py does. Training: data/vocabulary.py.
+One tf.function does it eagerly, in tf.data and inside a SavedModel: there is no second implementation to keep
+equal. Sentence pairs, lengths, [CLS] and [SEP] are data/batching.py's, training is data/vocabulary.py's.
 """
 
 import hashlib
@@ -22,119 +19,26 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from data.words import LONGEST_WORD, MARKER, WordSplitter, count_below, ranges
+
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 FORMAT_VERSION = 1
-MARKER = "▁"  # stands for a space; a literal one in the text is normalised to "_"
-LONGEST_WORD = 32  # characters, the marker included; bounds the rounds of step 5
-SHARED_DEPTH = 5  # step 4 goes on with the few positions that are still walking after so many characters
-REMOVED, FIRST_EXPANSION = 0, -1  # in the normalisation table: no character; -1 - n: the n-th longer replacement
-SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
-# [class before * 4 + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
-GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
-
-
-class WordSplitter(tf.Module):
-    """Steps 1 and 2: normalises texts and cuts them into words.
-
-    `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order, the last
-    of them removing everything up to U+10FFFF; `letters` and `unspaced` list [first, last] ranges of normalised code
-    points, the rest is punctuation.
-    """
-
-    def __init__(self, definition: dict):
-        super().__init__()
-        changes = definition["normalization"]
-        first_beyond, last, replacement = changes[-1]
-        if (last, replacement) != (0x10FFFF, ""):
-            raise ValueError("the last range of the normalisation table must remove everything up to U+10FFFF")
-        self.table_size = first_beyond + 1
-        table = np.arange(self.table_size, dtype=np.int32)
-        expansions = []
-        for first, last, replacement in changes:
-            if len(replacement) > 1:
-                table[first : last + 1] = FIRST_EXPANSION - len(expansions)
-                expansions.append(replacement)
-            else:
-                table[first : last + 1] = ord(replacement) if replacement else REMOVED
-        classes = np.full(self.table_size, PUNCTUATION, np.int32)
-        for name, value in (("letters", LETTER), ("unspaced", UNSPACED)):
-            for first, last in definition[name]:
-                classes[first : last + 1] = value
-        classes[ord(" ")] = SPACE
-        with tf.device("CPU"):  # strings live there; a GPU would only see copies
-            self._replacements = tf.constant(table)  # (table_size,)
-            self._classes = tf.constant(classes)  # (table_size,)
-            self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
-            self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
-            self._goes_on = tf.constant(GOES_ON)
-
-    def normal_characters(self, texts):
-        """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
-
-        A text begins with a space, spaces are single, none ends a text; a text without characters has not even the
-        first. Bytes that are not UTF-8 count as U+FFFD.
-        """
-        decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
-        code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
-        # Most batches hold only characters with one replacement.
-        code_points, splits = tf.cond(
-            tf.reduce_all(code_points > REMOVED),
-            lambda: (code_points, decoded.row_splits),
-            lambda: self._expand(code_points, decoded.row_splits),
-        )
-        # A space stays unless a space or the text's end follows; behind the end begins the next text, with a space.
-        is_space = tf.equal(code_points, ord(" "))
-        before_space = tf.concat([is_space, [True]], 0)[1:]
-        kept = tf.where(~(is_space & before_space))[:, 0]
-        return tf.gather(code_points, kept), _count_below(kept, splits)
-
-    def _expand(self, code_points, splits):
-        """Removes characters and puts in the longer replacements ("…" → "...")."""
-        expansion = tf.maximum(FIRST_EXPANSION - code_points, 0)
-        expands = code_points <= FIRST_EXPANSION
-        own = tf.size(self._expansions, tf.int64) + tf.range(tf.size(code_points, tf.int64))
-        own_end = own + tf.cast(code_points > REMOVED, tf.int64)
-        starts = tf.where(expands, tf.gather(self._expansion_splits, expansion), own)
-        ends = tf.where(expands, tf.gather(self._expansion_splits, expansion + 1), own_end)
-        sources = _ranges(starts, ends)
-        characters = tf.gather(tf.concat([self._expansions, code_points], 0), sources.rt_dense_values)
-        return characters, tf.gather(sources.rt_nested_splits, splits)
-
-    def words(self, texts):
-        """tf.string (B,) → words tf.string (W,), with ▁ for a space; the same words as characters int32 (N,) with
-        word splits int64 (W + 1,); row splits int64 (B + 1,) over the words.
-        """
-        characters, splits = self.normal_characters(texts)
-        classes = tf.gather(self._classes, characters)
-        characters = tf.where(tf.equal(classes, SPACE), ord(MARKER), characters)
-        # A text begins with a space, which never goes on; so what stands before the first character is no matter.
-        before = tf.concat([[SPACE], classes], 0)[:-1]
-        starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
-        end = tf.size(classes, tf.int64)[tf.newaxis]
-        cuts = _ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD)
-        word_splits = tf.concat([cuts.rt_dense_values, end], 0)
-        words = tf.RaggedTensor.from_row_splits(characters, word_splits, validate=False)
-        return (
-            tf.strings.unicode_encode(words, "UTF-8"),
-            characters,
-            word_splits,
-            _count_below(cuts.rt_dense_values, splits),
-        )
+SHARED_DEPTH = 5  # step 3 goes on with those few positions that are still walking after so many characters
 
 
 class Tokenizer(tf.Module):
     """Text ⇄ ids. Made by data.vocabulary.train_tokenizer or Tokenizer.load; never changed afterwards.
 
-    vocabulary: list of the V pieces, SPECIAL_TOKENS first; vocabulary_size: V; sha256: hex digest of the definition;
+    vocabulary: the V pieces, SPECIAL_TOKENS first; vocabulary_size: V; sha256: hex digest of the definition;
     word_starts: bool (V,), False for a piece that continues a word of letters (for whole-word masking).
     """
 
     def __init__(self, definition: dict):
         super().__init__()
-        self.definition_text = json.dumps(definition, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        self.sha256 = hashlib.sha256(self.definition_text.encode("utf-8")).hexdigest()
+        self.definition_text = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+        self.sha256 = hashlib.sha256(self.definition_text.encode("ascii")).hexdigest()
         self.lower_case = definition["lower_case"]
         self.vocabulary = list(definition["vocabulary"])
         self.vocabulary_size = len(self.vocabulary)
@@ -150,8 +54,8 @@ class Tokenizer(tf.Module):
             self._shown_pieces = tf.constant(shown)  # (V,)
             self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
             words = tf.constant(definition["frequent_words"], tf.string)  # (F,)
-            code_points = tf.strings.unicode_decode(words, "UTF-8")
-            self._frequent_ids, self._frequent_splits = self._match(code_points.flat_values, code_points.row_splits)
+            spelling = tf.strings.unicode_decode(words, "UTF-8")
+            self._frequent_ids, self._frequent_splits = self._match(spelling.flat_values, spelling.row_splits)
             numbers = tf.range(tf.size(words, tf.int64))
             self._frequent_words = tf.lookup.StaticHashTable(
                 tf.lookup.KeyValueTensorInitializer(words, numbers), default_value=-1
@@ -167,24 +71,26 @@ class Tokenizer(tf.Module):
             words, characters, word_splits, row_splits = self.splitter.words(texts)
             frequent = self._frequent_words.lookup(words)  # (W,), -1: not frequent
             others = tf.where(frequent < 0)  # (M, 1)
-            spelling = _ranges(tf.gather_nd(word_splits, others), tf.gather_nd(word_splits, others + 1))
-            ids, splits = self._match(tf.gather(characters, spelling.rt_dense_values), spelling.rt_nested_splits)
+            spelling = ranges(tf.gather_nd(word_splits, others), tf.gather_nd(word_splits, others + 1))
+            spelled = tf.gather(characters, spelling.rt_dense_values)
+            ids, splits = self._match(spelled, spelling.rt_nested_splits)
             # One list of ids, those of the frequent words first; every word is a range in it.
             ids = tf.concat([self._frequent_ids, ids], 0)
             splits += tf.size(self._frequent_ids, tf.int64)
             frequent = tf.maximum(frequent, 0)
-            starts = tf.tensor_scatter_nd_update(tf.gather(self._frequent_splits, frequent), others, splits[:-1])
-            ends = tf.tensor_scatter_nd_update(tf.gather(self._frequent_splits, frequent + 1), others, splits[1:])
+            starts, ends = tf.gather(self._frequent_splits, frequent), tf.gather(self._frequent_splits, frequent + 1)
+            starts = tf.tensor_scatter_nd_update(starts, others, splits[:-1])
+            ends = tf.tensor_scatter_nd_update(ends, others, splits[1:])
             # A text that begins with an unspaced script has no space to remember: its ▁, a word alone, goes.
-            first_words = tf.scatter_nd(row_splits[:, tf.newaxis], tf.ones_like(row_splits), tf.shape(word_splits, tf.int64))
-            alone = (first_words[:-1] > 0) & tf.equal(word_splits[1:] - word_splits[:-1], 1)
-            tokens = _ranges(starts, tf.where(alone, starts, ends))
-            return tf.RaggedTensor.from_row_splits(
-                tf.gather(ids, tokens.rt_dense_values), tf.gather(tokens.rt_nested_splits, row_splits), validate=False
-            )
+            rows = row_splits[:, tf.newaxis]  # (B + 1, 1)
+            is_first = tf.scatter_nd(rows, tf.ones_like(row_splits), tf.shape(word_splits, tf.int64))[:-1] > 0
+            is_alone = tf.equal(word_splits[1:] - word_splits[:-1], 1)
+            tokens = ranges(starts, tf.where(is_first & is_alone, starts, ends))
+            ids, splits = tf.gather(ids, tokens.rt_dense_values), tf.gather(tokens.rt_nested_splits, row_splits)
+            return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
 
     def _match(self, characters, splits):
-        """Greedy longest match of words: characters int32 (P,) with splits int64 (M + 1,) → ids int32 (T,), splits."""
+        """Words as characters int32 (P,) with splits int64 (M + 1,) → their ids int32 (T,) with splits."""
         size = tf.size(characters)
         starts = splits[:-1, tf.newaxis]  # (M, 1)
         nodes = self._longest_matches(tf.gather(self._symbols, characters), starts)
@@ -195,7 +101,7 @@ class Tokenizer(tf.Module):
             reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, jump, size + 1))
             jump = tf.gather(jump, jump)
         tokens = tf.where(reached[:-1] > 0)  # (T, 1)
-        return tf.gather(self._piece, tf.gather_nd(nodes, tokens)), _count_below(tokens[:, 0], splits)
+        return tf.gather(self._piece, tf.gather_nd(nodes, tokens)), count_below(tokens[:, 0], splits)
 
     def _longest_matches(self, symbols, starts):
         """symbols int32 (P,), starts int64 (M, 1) of words → the node int32 (P,) where the walk from each position
@@ -244,25 +150,12 @@ class Tokenizer(tf.Module):
         try:
             definition = json.loads(text)
             if definition["version"] != FORMAT_VERSION:
-                raise ValueError(f"format version {definition['version']}, but this program reads {FORMAT_VERSION}")
+                raise ValueError(f"version {definition['version']}, but this program reads {FORMAT_VERSION}")
             if tuple(definition["vocabulary"][: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
                 raise ValueError(f"the vocabulary does not begin with {SPECIAL_TOKENS}")
             return cls(definition)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise ValueError(f"{path} is not a usable tokenizer file ({error!r}); train the tokenizer anew") from error
-
-
-def _ranges(starts, limits, step: int = 1):
-    """The op under tf.ragged.range: rt_nested_splits int64 (R + 1,), rt_dense_values int64."""
-    return tf.raw_ops.RaggedRange(starts=starts, limits=limits, deltas=tf.constant(step, tf.int64))
-
-
-def _count_below(ascending, values):
-    """How many of `ascending` int64 (N,) are less than each of `values` (M,): int64 (M,)."""
-    # tf.searchsorted reshapes its arguments with seven more ops; a batch of 64 titles has time for 200 in all.
-    return tf.raw_ops.LowerBound(
-        sorted_inputs=ascending[tf.newaxis], values=values[tf.newaxis], out_type=tf.int64
-    )[0]
+        except (KeyError, TypeError, IndexError, ValueError, tf.errors.OpError) as error:
+            raise ValueError(f"{path} is no usable tokenizer file ({error!r}); train the tokenizer anew") from error
 
 
 def _double_array(vocabulary: list[str], table_size: int):

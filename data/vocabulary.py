@@ -1,9 +1,9 @@
-"""Texts (an iterator of str) in, a trained Tokenizer out: normalisation table, alphabet, pieces, frequent words.
+"""Texts (an iterator of str) in, a trained Tokenizer out: tables of characters, alphabet, pieces, frequent words.
 
-Words are counted with the tokenizer's own TensorFlow code (data/tokenizer.py), so what is counted is what will be
-encoded. Runs of Chinese characters are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair
-merges (Sennrich et al. 2016, arXiv:1508.07909) from the `tokenizers` library choose the pieces. Memory is bounded:
-the counter of words is pruned, the texts are never kept.
+Words are counted as data/words.py cuts them, so what is counted is what will be encoded. Runs of Chinese characters
+are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair merges (Sennrich et al. 2016,
+arXiv:1508.07909) from the `tokenizers` library choose the pieces. Memory is bounded: the counter of words is
+pruned, the texts are never kept.
 """
 
 import logging
@@ -16,7 +16,8 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 
-from data.tokenizer import FORMAT_VERSION, MARKER, SPECIAL_TOKENS, Tokenizer, WordSplitter
+from data.tokenizer import FORMAT_VERSION, SPECIAL_TOKENS, Tokenizer
+from data.words import MARKER, WordSplitter
 
 LONGEST_PIECE = 16  # characters
 COVERAGE = 0.9995  # of the text's characters are in the alphabet; the rest becomes [UNK]
@@ -39,8 +40,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Trains a tokenizer of at most `vocabulary_size` pieces (fewer if the texts yield fewer); deterministic.
 
-    progress: called with the number of texts read since the last call. Raises ValueError when the texts are empty or
-    their alphabet leaves no room for pieces.
+    progress: called with the number of texts read since the last call. Raises ValueError when the texts are empty
+    or their alphabet leaves no room for pieces.
     """
     definition = {"version": FORMAT_VERSION, "lower_case": lower_case, **character_classes(lower_case)}
     words, characters = _count(texts, WordSplitter(definition), progress)
@@ -52,7 +53,7 @@ def train_tokenizer(
             f"{COVERAGE:.2%} of the text: {smallest} in this text, got vocabulary_size={vocabulary_size}; "
             f"raise it to {smallest} at least, better {2 * smallest} or more"
         )
-    definition["vocabulary"] = _train_pieces(_segmented(words, definition), alphabet, vocabulary_size)
+    definition["vocabulary"] = _train_pieces(_segmented(words), alphabet, vocabulary_size)
     # Ties in alphabetical order, so that the order of counting does not matter.
     definition["frequent_words"] = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT_WORDS]
     return Tokenizer(definition)
@@ -81,7 +82,7 @@ def _extend(ranges: list, code_point: int, *value: str) -> None:
 
 
 def _normalized(character: str, lower_case: bool) -> str:
-    """NFKC, lower case, white space → space, controls, unassigned and private characters → nothing; idempotent."""
+    """NFKC, lower case; white space → space; controls, unassigned and private characters → nothing. Idempotent."""
     if character.isspace():
         return " "
     # Variation selectors choose a glyph ("❤" in colour), not a character.
@@ -142,8 +143,8 @@ def _alphabet(characters: np.ndarray, lower_case: bool) -> list[str]:
     return sorted({chr(c) for c in order[:enough] if counts[c]} | ascii_characters | {MARKER})
 
 
-def _segmented(words: Counter, definition: dict) -> Counter:
-    """Words with their runs of Chinese characters cut by jieba; at most MOST_SEGMENTED_CHARACTERS, weighted up."""
+def _segmented(words: Counter) -> Counter:
+    """The words, runs of Chinese characters cut by jieba: a sample of them, weighted up."""
     import jieba
 
     jieba.setLogLevel(logging.ERROR)

@@ -54,7 +54,7 @@ def sha256(path):
 
 
 def save_config(folder, kind, **values):
-    """Finishes a run folder: from now on it can be loaded.
+    """Finishes a run folder: from now on it can be loaded, and its checkpoints go.
 
     Args:
         folder: holds the run's files already.
@@ -64,6 +64,7 @@ def save_config(folder, kind, **values):
     folder = Path(folder)
     hashes = {path.name: sha256(path) for path in [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5"))]}
     write_json(folder / "config.json", {"format": FORMAT, "kind": kind, **values, "sha256": hashes})
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def load_config(folder, kind):
@@ -99,34 +100,41 @@ def append_history(folder, **values):
 
 
 def cut_history(folder, step):
-    """Drops the lines after a step, which a resumed training writes again, and one that a full disk cut short."""
+    """Drops the lines after a step, which a resumed training writes again, and one that a full disk cut short.
+
+    Returns:
+        list of dicts, the entries that stay.
+    """
     path = Path(folder) / "history.jsonl"
+    entries = []
     if path.exists():
-        kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(ValueError):
-                if json.loads(line)["step"] <= step:
-                    kept.append(f"{line}\n")
+                entries.append(json.loads(line))
+        entries = [entry for entry in entries if entry["step"] <= step]
         with whole(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
+    return entries
 
 
-def save_checkpoint(folder, step, seconds, variables):
+def save_checkpoint(folder, step, seconds, losses, variables):
     """Saves all that training needs to go on; keeps the newest two.
 
     Args:
         folder: the run folder.
         step: steps done.
         seconds: time spent training.
+        losses: of the steps since the last evaluation, whose mean the next line of the history holds.
         variables: Keras variables of model and optimizer, always in the same order.
     """
     arrays = {f"{number:04d} {variable.path}": np.asarray(variable) for number, variable in enumerate(variables)}
     checkpoints = Path(folder) / "checkpoints"
     with whole(checkpoints / f"step-{step:09d}.npz") as temporary, open(temporary, "wb") as file:
-        np.savez(file, step=step, seconds=seconds, **arrays)
+        np.savez(file, step=step, seconds=seconds, losses=np.array(losses), **arrays)
         file.flush()
         os.fsync(file.fileno())
-    for old in sorted(checkpoints.glob("step-*.npz"))[:-CHECKPOINTS_KEPT]:
+    killed = checkpoints.glob(".part-*")  # left by a process that was killed while it wrote
+    for old in [*killed, *sorted(checkpoints.glob("step-*.npz"))[:-CHECKPOINTS_KEPT]]:
         old.unlink()
 
 
@@ -136,7 +144,7 @@ def load_checkpoint(folder, variables):
     A truncated or damaged file is recognised by the checksums inside the archive and the one before it is used.
 
     Returns:
-        (step, seconds, names of the damaged files), or (0, 0.0, names) when there is no checkpoint.
+        (step, seconds, losses, names of the damaged files), or (0, 0.0, [], names) when there is no checkpoint.
 
     Raises:
         ValueError: the checkpoint belongs to a model of another size.
@@ -149,7 +157,7 @@ def load_checkpoint(folder, variables):
         except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError):
             damaged.append(path.name)
             continue
-        step, seconds = int(arrays.pop("step")), float(arrays.pop("seconds"))
+        step, seconds, losses = (arrays.pop(name).tolist() for name in ("step", "seconds", "losses"))
         wanted = {f"{n:04d} {variable.path}": tuple(variable.shape) for n, variable in enumerate(variables)}
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted:
@@ -158,5 +166,5 @@ def load_checkpoint(folder, variables):
                              f"{wanted.get(name)} in the model. Choose another folder or the same sizes.")
         for variable, array in zip(variables, arrays.values()):
             variable.assign(array)
-        return step, seconds, damaged
-    return 0, 0.0, damaged
+        return step, seconds, losses, damaged
+    return 0, 0.0, [], damaged

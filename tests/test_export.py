@@ -51,7 +51,8 @@ def test_text_in_answers_out(signatures, classifier):
 
 
 def test_token_ids_in_answers_out(signatures, classifier):
-    ids = encode_examples(classifier.tokenizer, tf.constant(TEXTS), None, classifier.sequence_length, classifier.segment_length)["token_ids"]
+    ids = encode_examples(classifier.tokenizer, tf.constant(TEXTS), None, classifier.sequence_length,
+                          classifier.segment_length)["token_ids"]
     padded = tf.pad(ids, [[0, 0], [0, classifier.sequence_length - ids.shape[1]]])
     expected = classifier.probabilities(TEXTS)
     for some in (ids, padded, ids[:1]):

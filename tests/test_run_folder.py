@@ -121,10 +121,10 @@ def test_changed_files_are_refused(tmp_path, name, damage):
 
 
 def test_history_grows_and_is_cut(tmp_path):
-    cut_history(tmp_path, 5)  # nothing there yet
+    assert cut_history(tmp_path, 5) == []  # nothing there yet
     for step in (1, 5, 9):
         append_history(tmp_path, step=step, loss=1.0 / step)
-    cut_history(tmp_path, 5)
+    assert cut_history(tmp_path, 5) == [{"step": 1, "loss": 1.0}, {"step": 5, "loss": 0.2}]
     append_history(tmp_path, step=6, loss=0.0)
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 5, 6]
@@ -142,16 +142,16 @@ def test_history_survives_a_half_written_line(tmp_path):
 
 def test_checkpoints_come_back_and_two_are_kept(tmp_path):
     for step in (5, 10, 15):
-        save_checkpoint(tmp_path, step, 2.5 * step, some_variables(step))
+        save_checkpoint(tmp_path, step, 2.5 * step, [0.1, step / 3], some_variables(step))
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-000000010.npz", "step-000000015.npz"]
     variables = some_variables()
-    assert load_checkpoint(tmp_path, variables) == (15, 37.5, [])
+    assert load_checkpoint(tmp_path, variables) == (15, 37.5, [0.1, 5.0], [])
     assert values(variables) == values(some_variables(15))
 
 
 def test_no_checkpoint(tmp_path):
     variables = some_variables(3)
-    assert load_checkpoint(tmp_path, variables) == (0, 0.0, [])
+    assert load_checkpoint(tmp_path, variables) == (0, 0.0, [], [])
     assert values(variables) == values(some_variables(3))
 
 
@@ -166,30 +166,38 @@ def damage(path, kind):
 @pytest.mark.parametrize("kind", ["truncated", "one byte off the end", "empty", "one byte changed", "text"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, kind):
     for step in (5, 10):
-        save_checkpoint(tmp_path, step, step, some_variables(step, width=300))
+        save_checkpoint(tmp_path, step, step, [], some_variables(step, width=300))
     damage(tmp_path / "checkpoints" / "step-000000010.npz", kind)
     variables = some_variables(width=300)
-    assert load_checkpoint(tmp_path, variables) == (5, 5.0, ["step-000000010.npz"])
+    assert load_checkpoint(tmp_path, variables) == (5, 5.0, [], ["step-000000010.npz"])
     assert values(variables) == values(some_variables(5, width=300))
 
 
 def test_all_checkpoints_damaged(tmp_path):
     for step in (5, 10):
-        save_checkpoint(tmp_path, step, step, some_variables(step))
+        save_checkpoint(tmp_path, step, step, [], some_variables(step))
         damage(tmp_path / "checkpoints" / f"step-{step:09d}.npz", "truncated")
     variables = some_variables(1)
-    assert load_checkpoint(tmp_path, variables) == (0, 0.0, ["step-000000010.npz", "step-000000005.npz"])
+    assert load_checkpoint(tmp_path, variables) == (0, 0.0, [], ["step-000000010.npz", "step-000000005.npz"])
     assert values(variables) == values(some_variables(1))
 
 
 def test_a_half_written_checkpoint_is_not_looked_at(tmp_path):
-    save_checkpoint(tmp_path, 5, 5.0, some_variables(5))
+    save_checkpoint(tmp_path, 5, 5.0, [], some_variables(5))
     (tmp_path / "checkpoints" / ".part-1-step-000000010.npz").write_bytes(b"half")
-    assert load_checkpoint(tmp_path, some_variables()) == (5, 5.0, [])
+    assert load_checkpoint(tmp_path, some_variables()) == (5, 5.0, [], [])
+    save_checkpoint(tmp_path, 10, 10.0, [], some_variables(10))
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-000000005.npz", "step-000000010.npz"]
+
+
+def test_a_finished_run_has_no_checkpoints(tmp_path):
+    save_checkpoint(tmp_path, 5, 5.0, [], some_variables(5))
+    a_finished_run(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_a_checkpoint_of_another_size_is_refused(tmp_path):
-    save_checkpoint(tmp_path, 5, 5.0, some_variables(5))
+    save_checkpoint(tmp_path, 5, 5.0, [], some_variables(5))
     with pytest.raises(ValueError, match=r"must fit the model. Received: .*kernel is \(2, 3\) in the checkpoint, "
                                          r"\(2, 4\) in the model"):
         load_checkpoint(tmp_path, some_variables(width=4))

@@ -13,8 +13,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.tokenizer import CLS, LONGEST_WORD, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, Tokenizer
+from data.tokenizer import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, Tokenizer
 from data.vocabulary import train_tokenizer
+from data.words import LONGEST_WORD
 
 ENGLISH = (
     "The film was good, and the actors were even better than the story.",
@@ -52,7 +53,8 @@ def reference_normalize(text: str, lower_case: bool = True) -> str:
     def normal(character):
         if character.isspace():
             return " "
-        if unicodedata.category(character).startswith("C") or "VARIATION SELECTOR" in unicodedata.name(character, ""):
+        name = unicodedata.name(character, "")
+        if unicodedata.category(character).startswith("C") or "VARIATION SELECTOR" in name:
             return ""
         composed = unicodedata.normalize("NFKC", character.replace("▁", "_"))
         return composed.lower() if lower_case else composed
@@ -111,7 +113,9 @@ def test_ids_equal_the_reference_on_sentences_and_odd_texts(tokenizer):
 
 
 @settings(max_examples=200, deadline=None)
-@given(texts=st.lists(st.text(st.one_of(st.sampled_from("the ac'.我电影好▁\0…☃"), st.characters(codec="utf-8"))), max_size=8))
+@given(
+    texts=st.lists(st.text(st.sampled_from("the ac'.我电影好▁\0…☃") | st.characters(codec="utf-8")), max_size=8)
+)
 def test_ids_equal_the_reference_on_random_unicode(tokenizer, texts):
     assert tokenizer.encode(tf.constant(texts, tf.string)).to_list() == reference_ids(tokenizer, texts)
 
@@ -144,7 +148,7 @@ def test_markers_stand_for_spaces(tokenizer):
 
     assert pieces("The film.") == ["▁the", "▁film", "."]
     assert pieces("the  电影 film") == ["▁the", "▁", "电影", "▁film"]
-    assert pieces("电影the") == ["电影", *pieces("xthe")[1:]]
+    assert pieces("电影the") == ["电影", "the"]
     assert pieces("☃ the☃") == ["▁", "[UNK]", "▁the", "[UNK]"]
     assert "".join(pieces("don't")) == "▁don't"
 

@@ -1,0 +1,117 @@
+"""Texts (tf.string) in, their words out: normalised and cut by saved tables, with core TensorFlow ops only.
+
+1. Every code point is replaced through a table (NFKC, lower case, controls, white space), so that nothing depends
+   on a Unicode version. It sees one at a time: "e" and a combining accent stay two characters.
+2. Spaces become the marker ▁, and a text begins with one. A word is a run of letters (digits, marks, apostrophes)
+   or of punctuation with the ▁ before it, or a run of a script written without spaces; a ▁ before such a run is a
+   word of its own. Runs are cut after 32 characters.
+
+All of it is vectorised over the characters of a batch. The tables are made in data/vocabulary.py.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+MARKER = "▁"  # a literal one in the text is normalised to "_"
+LONGEST_WORD = 32  # characters, the marker included; bounds the tokenizer's work per character
+REMOVED, FIRST_EXPANSION = 0, -1  # in the table: no character; -1 - n: the n-th of the longer replacements
+SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
+# [4 * class before + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
+GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
+
+
+class WordSplitter(tf.Module):
+    """Normalises texts and cuts them into words.
+
+    `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order, the
+    last of them removing everything up to U+10FFFF; `letters` and `unspaced` list [first, last] ranges of
+    normalised code points; the rest is punctuation.
+    """
+
+    def __init__(self, definition: dict):
+        super().__init__()
+        changes = definition["normalization"]
+        first_beyond, last, replacement = changes[-1]
+        if (last, replacement) != (0x10FFFF, ""):
+            raise ValueError("the normalisation table must end by removing everything up to U+10FFFF")
+        self.table_size = first_beyond + 1
+        table = np.arange(self.table_size, dtype=np.int32)
+        expansions = []
+        for first, last, replacement in changes:
+            if len(replacement) > 1:
+                table[first : last + 1] = FIRST_EXPANSION - len(expansions)
+                expansions.append(replacement)
+            else:
+                table[first : last + 1] = ord(replacement) if replacement else REMOVED
+        classes = np.full(self.table_size, PUNCTUATION, np.int32)
+        for name, value in (("letters", LETTER), ("unspaced", UNSPACED)):
+            for first, last in definition[name]:
+                classes[first : last + 1] = value
+        classes[ord(" ")] = SPACE
+        with tf.device("CPU"):  # strings live there; a GPU would only see copies
+            self._replacements = tf.constant(table)  # (table_size,)
+            self._classes = tf.constant(classes)  # (table_size,)
+            self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
+            self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
+            self._goes_on = tf.constant(GOES_ON)
+
+    def normal_characters(self, texts):
+        """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
+
+        A text begins with a space, spaces are single, none ends a text; a text without characters has not even
+        the first. Bytes that are not UTF-8 count as U+FFFD.
+        """
+        decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
+        code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
+        # Most batches hold only characters with one replacement.
+        code_points, splits = tf.cond(
+            tf.reduce_all(code_points > REMOVED),
+            lambda: (code_points, decoded.row_splits),
+            lambda: self._expand(code_points, decoded.row_splits),
+        )
+        # A space stays unless a space or the text's end follows; after the end the next text begins with a space.
+        is_space = tf.equal(code_points, ord(" "))
+        before_space = tf.concat([is_space, [True]], 0)[1:]
+        kept = tf.where(~(is_space & before_space))[:, 0]
+        return tf.gather(code_points, kept), count_below(kept, splits)
+
+    def _expand(self, code_points, splits):
+        """Removes characters and puts in the longer replacements ("…" → "...")."""
+        expansion = tf.maximum(FIRST_EXPANSION - code_points, 0)
+        expands = code_points <= FIRST_EXPANSION
+        own = tf.size(self._expansions, tf.int64) + tf.range(tf.size(code_points, tf.int64))
+        own_end = own + tf.cast(code_points > REMOVED, tf.int64)
+        starts = tf.where(expands, tf.gather(self._expansion_splits, expansion), own)
+        ends = tf.where(expands, tf.gather(self._expansion_splits, expansion + 1), own_end)
+        sources = ranges(starts, ends)
+        characters = tf.gather(tf.concat([self._expansions, code_points], 0), sources.rt_dense_values)
+        return characters, tf.gather(sources.rt_nested_splits, splits)
+
+    def words(self, texts):
+        """tf.string (B,) → words tf.string (W,), with ▁ for a space; the same words as characters int32 (N,)
+        with word splits int64 (W + 1,); row splits int64 (B + 1,) over the words.
+        """
+        characters, splits = self.normal_characters(texts)
+        classes = tf.gather(self._classes, characters)
+        characters = tf.where(tf.equal(classes, SPACE), ord(MARKER), characters)
+        # A text begins with a space, which never goes on; so any class will do before the first character.
+        before = tf.concat([[SPACE], classes], 0)[:-1]
+        starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
+        end = tf.size(classes, tf.int64)[tf.newaxis]
+        cuts = ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD)
+        word_splits = tf.concat([cuts.rt_dense_values, end], 0)
+        words = tf.RaggedTensor.from_row_splits(characters, word_splits, validate=False)
+        words = tf.strings.unicode_encode(words, "UTF-8")
+        return words, characters, word_splits, count_below(cuts.rt_dense_values, splits)
+
+
+def ranges(starts, limits, step: int = 1):
+    """The op under tf.ragged.range: rt_nested_splits int64 (R + 1,), rt_dense_values int64."""
+    return tf.raw_ops.RaggedRange(starts=starts, limits=limits, deltas=tf.constant(step, tf.int64))
+
+
+def count_below(ascending, values):
+    """How many of `ascending` int64 (N,) are less than each of `values` int64 (M,): int64 (M,)."""
+    # tf.searchsorted wraps the op in seven more, and small batches cost their number of ops.
+    inputs = {"sorted_inputs": ascending[tf.newaxis], "values": values[tf.newaxis]}
+    return tf.raw_ops.LowerBound(**inputs, out_type=tf.int64)[0]

@@ -1,0 +1,302 @@
+"""A killed training ends with the weights of one that was never killed; what does not fit is refused in one line."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import app.__main__
+from app.prepare import prepare
+from app.pretrain import guesses, pretrain
+from data.masking import validation_examples
+from data.prepared import load_prepared
+from models import bert, health, heads
+from models.config import EncoderConfig, from_dict
+from models.run_folder import load_config
+
+ROOT = Path(__file__).parents[1]
+SHAPE = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "batch_size": 8}
+
+
+def command(corpus, folder, steps=60, checkpoint_every=5):
+    options = {**SHAPE, "to": folder, "steps": steps, "checkpoint_every": checkpoint_every}
+    return ["pretrain", str(corpus), *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())]
+
+
+def start(*arguments):
+    return subprocess.Popen([sys.executable, "-m", "app", *map(str, arguments)], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def send(process, number, folder, step, delay=0.0):
+    """Sends a signal once the checkpoint of `step` or a later one is there."""
+    deadline = time.monotonic() + 300
+    while not any(int(path.stem[5:]) >= step for path in folder.glob("checkpoints/step-*.npz")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.send_signal(number)
+    return process.communicate(timeout=300)
+
+
+def weights(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_same_run(one, other):
+    for name in ("backbone.weights.h5", "masked_lm.weights.h5"):
+        first, second = weights(one / name), weights(other / name)
+        assert first.keys() == second.keys() and first
+        for key in first:
+            np.testing.assert_array_equal(first[key], second[key], err_msg=f"{name} {key}")
+    histories = [[{**json.loads(line), "seconds": None} for line in open(run / "history.jsonl", encoding="utf-8")]
+                 for run in (one, other)]
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1])
+def test_a_killed_training_ends_with_the_same_weights(prepared_corpus, tmp_path, seed):
+    random = np.random.default_rng(seed)
+    through, killed = tmp_path / "through", tmp_path / "killed"
+    steps = 300  # few milliseconds each
+    reference = start(*command(prepared_corpus, through, steps))
+    process = start(*command(prepared_corpus, killed, steps))
+    send(process, signal.SIGKILL, killed, random.integers(5, 100), random.uniform(0, 0.02))
+    assert process.returncode == -signal.SIGKILL and not (killed / "config.json").exists()
+    assert reference.wait(300) == 0, reference.communicate()
+
+    process = start(*command(prepared_corpus, killed, steps))
+    output, errors = send(process, signal.SIGTERM, killed, random.integers(120, 200), random.uniform(0, 0.02))
+    assert process.returncode == 130 and "going on at step" in output
+    saved = int(errors.split("Saved at step ")[1].split(":")[0])
+    assert errors == f"\nstopped. Saved at step {saved}: run the same command again to go on.\n"
+    assert (killed / "checkpoints" / f"step-{saved:09d}.npz").exists()
+
+    process = start(*command(prepared_corpus, killed, steps))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0 and errors == "" and f"going on at step {saved}" in output
+    assert_same_run(through, killed)
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on(prepared_corpus, tmp_path, monkeypatch):
+    pretrain(prepared_corpus, to=tmp_path / "through", steps=8, **SHAPE)
+    interrupt_after(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt, match="Saved at step 3: run the same command again to go on."):
+        pretrain(prepared_corpus, to=tmp_path / "stopped", steps=8, **SHAPE)
+    monkeypatch.undo()
+    pretrain(prepared_corpus, to=tmp_path / "stopped", steps=8, **SHAPE)
+    assert_same_run(tmp_path / "through", tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "checkpoints").exists()
+
+
+def interrupt_after(step, monkeypatch):
+    """Ctrl-C while step `step` runs."""
+    from models.trainer import Trainer
+
+    step_of = Trainer._train_step_eagerly
+
+    def run(self, batches, budget, on_step, original=Trainer.run):
+        def interrupted(loss, norm):
+            if self.step == step:
+                os.kill(os.getpid(), signal.SIGINT)
+            return on_step(loss, norm)
+
+        original(self, batches, budget, interrupted)
+
+    assert step_of
+    monkeypatch.setattr(Trainer, "run", run)
+
+
+def test_killed_after_the_last_step(prepared_corpus, tmp_path):
+    run = tmp_path / "run"
+    pretrain(prepared_corpus, to=tmp_path / "through", steps=4, **SHAPE)
+    with pytest.raises(OSError, match="full"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.run_folder.save_config", raise_full)
+        pretrain(prepared_corpus, to=run, steps=4, checkpoint_every=2, **SHAPE)
+    assert (run / "checkpoints" / "step-000000004.npz").exists()
+    pretrain(prepared_corpus, to=run, steps=4, checkpoint_every=2, **SHAPE)
+    assert_same_run(tmp_path / "through", run)
+
+
+def raise_full(*arguments, **named):
+    raise OSError("the disk is full")
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(prepared_corpus, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    interrupt_after(5, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(prepared_corpus, to=run, steps=8, checkpoint_every=2, **SHAPE)
+    monkeypatch.undo()
+    newest = run / "checkpoints" / "step-000000005.npz"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    pretrain(prepared_corpus, to=run, steps=8, checkpoint_every=2, **SHAPE)
+    output = capsys.readouterr().out
+    assert "checkpoint step-000000005.npz is damaged; the one before it is used" in output
+    assert "going on at step 4" in output
+    pretrain(prepared_corpus, to=tmp_path / "through", steps=8, **SHAPE)
+    assert_same_run(tmp_path / "through", run)
+
+
+def test_a_run_folder_holds_what_loading_needs(pretrained_run, prepared_corpus):
+    config = load_config(pretrained_run, "masked_lm")
+    encoder = from_dict(EncoderConfig, config["model"])
+    assert (encoder.num_layers, encoder.hidden_dim, encoder.sequence_length) == (2, 16, 32)
+    model = heads.masked_lm(bert.backbone(encoder))
+    model.load_weights(pretrained_run / "masked_lm.weights.h5")
+    backbone = bert.backbone(encoder)
+    backbone.load_weights(pretrained_run / "backbone.weights.h5")
+    for one, other in zip(backbone.get_weights(), model.get_layer("backbone").get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    entries = [json.loads(line) for line in open(pretrained_run / "history.jsonl", encoding="utf-8")]
+    assert [entry["step"] for entry in entries] == sorted({entry["step"] for entry in entries})
+    last = entries[-1]
+    assert last["step"] == 6 and last["tokens"] == 6 * 8 * 32
+    assert last["perplexity"] == pytest.approx(math.exp(last["validation_loss"]))
+    assert config["validation_loss"] == last["validation_loss"]
+    assert (pretrained_run / "tokenizer.json").read_text() == (prepared_corpus / "tokenizer.json").read_text()
+    assert list((pretrained_run / "tensorboard").iterdir())
+
+
+def test_learning_lowers_the_loss(prepared_corpus, tmp_path):
+    result = pretrain(prepared_corpus, to=tmp_path / "run", steps=60, **SHAPE)
+    first = json.loads(open(tmp_path / "run" / "history.jsonl", encoding="utf-8").readline())
+    assert result["validation_loss"] < 0.9 * first["validation_loss"]
+
+
+def test_minutes_are_a_budget_that_counts_time_already_spent(prepared_corpus, tmp_path, monkeypatch):
+    interrupt_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(prepared_corpus, to=tmp_path / "run", minutes=60, **SHAPE)
+    monkeypatch.undo()
+    path = next((tmp_path / "run" / "checkpoints").glob("*.npz"))
+    with np.load(path) as archive:
+        arrays = {**archive, "seconds": np.array(3600 - 1e-3)}
+    np.savez(path, **arrays)
+    result = pretrain(prepared_corpus, to=tmp_path / "run", minutes=60, **SHAPE)
+    assert result["step"] == 3 and result["seconds"] >= 3600
+
+
+@pytest.fixture
+def begun(prepared_corpus, tmp_path, monkeypatch):
+    """A training that was stopped after its first step."""
+    interrupt_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(prepared_corpus, to=tmp_path / "begun", steps=60, **SHAPE)
+    monkeypatch.undo()
+    return tmp_path / "begun"
+
+
+def one_line(capsys, *arguments):
+    """Runs a command that must fail; returns the line on stderr."""
+    capsys.readouterr()
+    assert app.__main__.main(list(map(str, arguments))) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    return errors
+
+
+def test_folders_that_do_not_fit_are_refused(prepared_corpus, pretrained_run, begun, tmp_path, capsys):
+    assert "holds a finished training" in one_line(capsys, *command(prepared_corpus, pretrained_run, 6))
+    other = command(prepared_corpus, begun)
+    assert "begun with other options (learning_rate)" in one_line(capsys, *other, "--learning-rate", "0.1")
+    assert "begun with other options (budget)" in one_line(capsys, *command(prepared_corpus, begun, 61))
+    assert "begun with other options (encoder)" in one_line(capsys, *other, "--intermediate-dim", "5")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all my work")
+    assert "which holds other files" in one_line(capsys, *command(prepared_corpus, tmp_path / "mine"))
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "all my work"
+
+
+def test_another_corpus_is_refused(begun, corpus_files, tmp_path, capsys):
+    prepare(corpus_files[:1], to=tmp_path / "other", tokenizer=begun / "tokenizer.json", sequence_length=32)
+    assert "begun with other options (corpus)" in one_line(capsys, *command(tmp_path / "other", begun))
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--steps", "5", "--minutes", "1"], "give either steps or a time"),
+    (["--steps", "0"], "a budget must be above 0"),
+    (["--minutes", "-1"], "a budget must be above 0"),
+    (["--steps", "5", "--size", "huge"], "size must be one of tiny"),
+    (["--steps", "5", "--hidden-dim", "15", "--num-heads", "2"], "hidden_dim must be a multiple of num_heads"),
+    (["--steps", "5", "--batch-size", "0"], "--batch-size must be at least 1"),
+    (["--steps", "5", "--checkpoint-every", "0"], "--checkpoint-every must be at least 1"),
+])
+def test_impossible_options(prepared_corpus, tmp_path, capsys, arguments, message):
+    assert message in one_line(capsys, "pretrain", prepared_corpus, "--to", tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corpus_that_is_none(tmp_path, capsys):
+    errors = one_line(capsys, *command(tmp_path / "nowhere", tmp_path / "run"))
+    assert "a prepared corpus holds manifest.json" in errors and "fromzero prepare" in errors
+
+
+@pytest.mark.parametrize(("file", "change", "message"), [
+    ("manifest.json", lambda text: text[:-20], "must be a manifest of format 1"),
+    ("manifest.json", lambda text: text.replace('"format": 1', '"format": 9'), "format 9"),
+    ("tokenizer.json", lambda text: text.replace('"lower_case":true', '"lower_case":false'), "It was changed"),
+    ("train.rows", lambda text: text[:-7], "Run `prepare` again"),
+])
+def test_a_changed_corpus_is_refused(prepared_corpus, tmp_path, capsys, file, change, message):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for path in prepared_corpus.iterdir():
+        (corpus / path.name).write_bytes(path.read_bytes())
+    text = (corpus / file).read_text(encoding="latin-1")
+    assert change(text) != text
+    (corpus / file).write_text(change(text), encoding="latin-1")
+    assert message in one_line(capsys, *command(corpus, tmp_path / "run"))
+
+
+def test_a_rate_far_too_high_is_said(prepared_corpus, tmp_path, capsys):
+    errors = one_line(capsys, *command(prepared_corpus, tmp_path / "run", 60), "--learning-rate", "1e30")
+    assert "training must stay finite" in errors and "lower --learning-rate than 1e+30" in errors
+
+
+def test_guesses_show_what_was_hidden(prepared_corpus):
+    prepared = load_prepared(prepared_corpus)
+    vocabulary = prepared.tokenizer.vocabulary
+    batch = validation_examples(prepared.validation_rows[:2], len(vocabulary), 2)[0]
+
+    def perfect(inputs, training):
+        return np.eye(len(vocabulary))[batch["labels"]]
+
+    lines = guesses(perfect, prepared.tokenizer, batch, tokens=100)
+    assert len(lines) == 2 and "|" not in "".join(lines) and "[MASK]" not in "".join(lines) and "[" in lines[0]
+
+    def never(inputs, training):
+        return np.eye(len(vocabulary))[np.where(batch["labels"] == 20, 21, 20)]
+
+    assert any(f"[{vocabulary[20]}|" in line for line in guesses(never, prepared.tokenizer, batch, tokens=100))
+
+
+def test_the_resolved_options_are_saved(pretrained_run):
+    options = json.loads((pretrained_run / "options.json").read_text())
+    config = load_config(pretrained_run, "masked_lm")
+    assert config["options"] == options and options["encoder"] == config["model"]
+    assert set(options["encoder"]) == {field.name for field in dataclasses.fields(EncoderConfig)}
+
+
+def test_health_checks():
+    counts = np.array([0, 0, 5, 5, 10])
+    assert health.unigram_entropy(counts) == pytest.approx(1.5 * math.log(2))
+    assert health.unigram_entropy(np.ones(100)) == pytest.approx(math.log(100))
+    assert health.first_loss_warning(math.log(300) * 1.05, 300) is None
+    assert "ln V = 5.70" in health.first_loss_warning(1.15, 300)
+    assert health.plateau_warning(4.0, 5.0) is None
+    assert "not below the corpus's unigram entropy 5.00" in health.plateau_warning(4.99, 5.0)
+    assert health.unknown_warning(0.01) is None and "2.0% of the corpus's tokens" in health.unknown_warning(0.02)
