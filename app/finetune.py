@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from app.terminal import console, load_tensorflow, progress_bar
+from app.terminal import check_at_least, console, load_tensorflow, progress_bar
 
 # Highest learning rates, chosen on validation splits.
 LONGEST_SEGMENT = 128  # positions of an encoder trained from scratch
@@ -80,6 +80,8 @@ def finetune(
     """
     if to.exists():
         raise ValueError(f"--to must be a new folder. Received: {to}, which exists")
+    check_at_least(1, batch_size=batch_size, num_epochs=num_epochs, patience=patience, seeds=seeds)
+    check_at_least(8, sequence_length=sequence_length)
     load_tensorflow()
     import numpy as np
 

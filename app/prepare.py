@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 from rich.table import Table
 
-from app.terminal import console, load_tensorflow, progress_bar
+from app.terminal import check_at_least, console, load_tensorflow, progress_bar
 
 
 def prepare(
@@ -43,6 +43,7 @@ def prepare(
         near_duplicates: documents whose sets of shingles overlap by this share or more are duplicates (Jaccard).
         max_skipped: stop after so many unreadable rows.
     """
+    check_at_least(8, sequence_length=sequence_length)
     from data.sources import SkippedRows, fingerprint, read_texts
     from models.run_folder import whole, write_json
 

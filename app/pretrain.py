@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import console, load_tensorflow, progress_bar
+from app.terminal import check_at_least, console, load_tensorflow, progress_bar
 
 MASK_RATE = 0.15
 EVALUATIONS = 10  # over the whole training
@@ -48,6 +48,7 @@ def pretrain(
         checkpoint_every: steps between two checkpoints.
         seed: of the initial weights, the order of the rows and the masks.
     """
+    check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
     load_tensorflow()
     import keras
 

@@ -11,6 +11,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 console = Console(highlight=False, soft_wrap=True)
 
 
+def check_at_least(minimum, **options):
+    """Raises ValueError for the first option below `minimum`, under its name on the command line."""
+    for name, value in options.items():
+        if value < minimum:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}. Received: {value}")
+
+
 def load_tensorflow():
     """Imports TensorFlow and silences what its C++ side writes.
 

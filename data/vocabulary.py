@@ -1,9 +1,9 @@
-"""Texts (an iterator of str) in, a trained Tokenizer out: tables of characters, alphabet, pieces, frequent words.
+"""Texts (an iterator of str) in, a trained Tokenizer out: character tables, alphabet, pieces, frequent words.
 
-Words are counted as data/words.py cuts them, so what is counted is what will be encoded. Runs of Chinese characters
-are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair merges (Sennrich et al. 2016,
-arXiv:1508.07909) from the `tokenizers` library choose the pieces. Memory is bounded: the counter of words is
-pruned, the texts are never kept.
+Words are counted as data/words.py cuts them, so what is counted is what will be encoded. Runs of Chinese
+characters are segmented with jieba, so that words of 2-4 characters become pieces; byte-pair merges (Sennrich
+et al. 2016, arXiv:1508.07909) from the `tokenizers` library choose the pieces. Memory is bounded: the counter
+of words is pruned, the texts are never kept.
 """
 
 import logging
@@ -40,8 +40,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Trains a tokenizer of at most `vocabulary_size` pieces (fewer if the texts yield fewer); deterministic.
 
-    progress: called with the number of texts read since the last call. Raises ValueError when the texts are empty
-    or their alphabet leaves no room for pieces.
+    progress: called with the number of texts read since the last call. Raises ValueError when the texts are
+    empty or their alphabet leaves no room for pieces.
     """
     definition = {"version": FORMAT_VERSION, "lower_case": lower_case, **character_classes(lower_case)}
     words, characters = _count(texts, WordSplitter(definition), progress)
@@ -49,7 +49,7 @@ def train_tokenizer(
     smallest = len(SPECIAL_TOKENS) + len(alphabet)
     if smallest > vocabulary_size:
         raise ValueError(
-            f"a vocabulary must hold the {len(SPECIAL_TOKENS)} special tokens and every character that covers "
+            f"a vocabulary must hold the {len(SPECIAL_TOKENS)} special tokens and the characters of "
             f"{COVERAGE:.2%} of the text: {smallest} in this text, got vocabulary_size={vocabulary_size}; "
             f"raise it to {smallest} at least, better {2 * smallest} or more"
         )
@@ -61,7 +61,7 @@ def train_tokenizer(
 
 @cache
 def character_classes(lower_case: bool) -> dict:
-    """This Python's Unicode database as the ranges that WordSplitter reads: normalization, letters, unspaced."""
+    """This Python's Unicode database as the ranges WordSplitter reads: normalization, letters, unspaced."""
     normalization, letters, unspaced = [], [], []
     for code_point in range(0x110000):
         character = chr(code_point)
@@ -82,7 +82,7 @@ def _extend(ranges: list, code_point: int, *value: str) -> None:
 
 
 def _normalized(character: str, lower_case: bool) -> str:
-    """NFKC, lower case; white space → space; controls, unassigned and private characters → nothing. Idempotent."""
+    """NFKC, lower case; white space → space; controls, unassigned, private use → nothing. Idempotent."""
     if character.isspace():
         return " "
     # Variation selectors choose a glyph ("❤" in colour), not a character.
@@ -134,7 +134,7 @@ def _alphabet(characters: np.ndarray, lower_case: bool) -> list[str]:
     counts = characters.copy()
     counts[ord(MARKER)] = 0  # the text's own spaces
     if not counts.any():
-        raise ValueError("a tokenizer needs text to learn from: the texts hold no characters; check the source")
+        raise ValueError("a tokenizer needs text to learn from: the texts hold no characters; check them")
     order = np.argsort(-counts, kind="stable")
     enough = int(np.searchsorted(np.cumsum(counts[order]), COVERAGE * counts.sum())) + 1
     ascii_characters = {chr(c) for c in range(ord("!"), ord("~") + 1)}

@@ -1,10 +1,10 @@
 """Texts (tf.string) in, their words out: normalised and cut by saved tables, with core TensorFlow ops only.
 
-1. Every code point is replaced through a table (NFKC, lower case, controls, white space), so that nothing depends
-   on a Unicode version. It sees one at a time: "e" and a combining accent stay two characters.
-2. Spaces become the marker ▁, and a text begins with one. A word is a run of letters (digits, marks, apostrophes)
-   or of punctuation with the ▁ before it, or a run of a script written without spaces; a ▁ before such a run is a
-   word of its own. Runs are cut after 32 characters.
+1. Every code point is replaced through a table (NFKC, lower case, controls, white space), so that nothing
+   depends on a Unicode version. It sees one at a time: "e" and a combining accent stay two characters.
+2. Spaces become the marker ▁, and a text begins with one. A word is a run of letters (digits, marks and
+   apostrophes among them) or of punctuation, with the ▁ before it; or a run of a script written without
+   spaces: a ▁ before that is a word of its own. Runs are cut after 32 characters.
 
 All of it is vectorised over the characters of a batch. The tables are made in data/vocabulary.py.
 """
@@ -23,8 +23,8 @@ GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], boo
 class WordSplitter(tf.Module):
     """Normalises texts and cuts them into words.
 
-    `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order, the
-    last of them removing everything up to U+10FFFF; `letters` and `unspaced` list [first, last] ranges of
+    `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order;
+    the last of them removes everything up to U+10FFFF. `letters` and `unspaced` list [first, last] ranges of
     normalised code points; the rest is punctuation.
     """
 
@@ -58,8 +58,8 @@ class WordSplitter(tf.Module):
     def normal_characters(self, texts):
         """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
 
-        A text begins with a space, spaces are single, none ends a text; a text without characters has not even
-        the first. Bytes that are not UTF-8 count as U+FFFD.
+        A text begins with a space, spaces are single, none ends a text; a text without characters has none at
+        all. Bytes that are not UTF-8 count as U+FFFD.
         """
         decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
         code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
@@ -69,7 +69,7 @@ class WordSplitter(tf.Module):
             lambda: (code_points, decoded.row_splits),
             lambda: self._expand(code_points, decoded.row_splits),
         )
-        # A space stays unless a space or the text's end follows; after the end the next text begins with a space.
+        # A space stays unless a space or the text's end follows; beyond the end stands the next text's.
         is_space = tf.equal(code_points, ord(" "))
         before_space = tf.concat([is_space, [True]], 0)[1:]
         kept = tf.where(~(is_space & before_space))[:, 0]

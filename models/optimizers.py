@@ -23,7 +23,9 @@ def pretraining_optimizer(learning_rate):
 
     Muon (Jordan et al. 2024; scaled as in Liu et al. 2025, arXiv 2502.16982) orthogonalises each matrix's momentum.
     """
-    return keras.optimizers.Muon(learning_rate, weight_decay=0.01, adam_weight_decay=0.01, adam_beta_2=0.98)
+    # Named, since Keras would count: a checkpoint must fit the second training of a notebook as well as the first.
+    return keras.optimizers.Muon(learning_rate, weight_decay=0.01, adam_weight_decay=0.01, adam_beta_2=0.98,
+                                 name="muon")
 
 
 class LayerwiseAdamW:
