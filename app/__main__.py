@@ -54,7 +54,7 @@ def main(arguments=None):
 
     function = getattr(importlib.import_module(f"app.{name}"), name)
     try:
-        tyro.cli(function, prog=f"fromzero {name}", args=arguments[1:])
+        result = tyro.cli(function, prog=f"fromzero {name}", args=arguments[1:])
     except KeyboardInterrupt as interruption:
         print(f"\nstopped. {interruption}".rstrip(), file=sys.stderr)
         return 130
@@ -63,7 +63,7 @@ def main(arguments=None):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 1 if name == "doctor" and result["status"] == "fail" else 0
 
 
 if __name__ == "__main__":

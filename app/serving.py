@@ -28,8 +28,8 @@ def serving_module(classifier):
                 "score": tf.reduce_max(probabilities, axis=-1)}
 
     def from_text(text, pair=None):
-        return answer(encode_examples(classifier.tokenizer, cleaned(text), None if pair is None else cleaned(pair),
-                                      classifier.sequence_length, classifier.segment_length))
+        return answer(encode_examples(classifier.tokenizer, text, pair, classifier.sequence_length,
+                                      classifier.segment_length))
 
     def from_token_ids(token_ids):
         longest = classifier.sequence_length
@@ -44,17 +44,3 @@ def serving_module(classifier):
     return module, {"serving_default": module.from_text.get_concrete_function(**texts),
                     "token_ids": module.from_token_ids.get_concrete_function(ids)}
 
-
-def cleaned(texts):
-    """`data.sources.clean_text` inside a graph: training never saw a `<br />` or a control character.
-
-    Args:
-        texts: tf.string (B,).
-
-    Returns:
-        tf.string (B,); white space at the ends stays, the tokenizer takes it away.
-    """
-    for pattern, replacement in ((r"\r\n?", "\n"), (r"(?i)<br\s*/?>", "\n"),
-                                 (r"[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{feff}]", "")):
-        texts = tf.strings.regex_replace(texts, pattern, replacement)
-    return texts

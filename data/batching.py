@@ -30,11 +30,11 @@ def encode_examples(tokenizer, texts, pairs, sequence_length, segment_length):
     Returns:
         {"token_ids", "segment_ids"}: int32 (B, longest row); segments count from 1, 0 = padding.
     """
-    ids = tokenizer.encode(texts)
+    ids = tokenizer.encode(cleaned(texts))
     if pairs is None:
         rows = _segmented(ids, sequence_length, segment_length)
     else:
-        second = tokenizer.encode(pairs)
+        second = tokenizer.encode(cleaned(pairs))
         room = segment_length - 3
         length = tf.minimum(ids.row_lengths(), tf.maximum(room - second.row_lengths(), room // 2))
         second_length = tf.minimum(second.row_lengths(), room - length)
@@ -42,6 +42,21 @@ def encode_examples(tokenizer, texts, pairs, sequence_length, segment_length):
         rows = tf.concat([cls, _first(ids, length), sep, _first(second, second_length), sep], axis=1)
     token_ids = rows.to_tensor(PAD)
     return {"token_ids": token_ids, "segment_ids": segment_ids(token_ids)}
+
+
+def cleaned(texts):
+    """`data.sources.clean_text` in the graph: what a model is served is read as what it was trained on.
+
+    Args:
+        texts: tf.string (B,).
+
+    Returns:
+        tf.string (B,); white space at the ends stays, the tokenizer takes it away.
+    """
+    for pattern, replacement in ((r"\r\n?", "\n"), (r"[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{feff}]", ""),
+                                 (r"(?i)<br\s*/?>", "\n")):
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return texts
 
 
 def _segmented(ids, sequence_length, segment_length):

@@ -15,8 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from app.classifier import load_classifier
 from app.export import PYTHON_OPERATIONS, export, list_operations, verify
-from app.serving import cleaned
-from data.batching import encode_examples
+from data.batching import cleaned, encode_examples
 from data.sources import clean_text
 
 TEXTS = ["a good film", "这是一个很好的产品", "", "  BAD,  bad… movie!", "\x00 😀", "very " * 500]
