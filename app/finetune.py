@@ -103,7 +103,7 @@ def finetune(
         held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
     elif validation_share:
         examples, held_out = split(examples, validation_share, seed)
-    if labels:
+    if labels is not None:
         examples = few_labels(examples, labels, seed)
     if not (validation or validation_share):
         held_out, patience = examples, None

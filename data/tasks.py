@@ -141,10 +141,11 @@ def few_labels(examples, count, seed=0):
     """A draw of `count` examples, the classes as even as they allow.
 
     Raises:
-        ValueError: there are fewer examples.
+        ValueError: there are fewer examples, or more classes.
     """
-    if count > len(examples):
-        raise ValueError(f"a draw cannot be larger than the data ({len(examples)} examples). Received: {count}")
+    if not len(examples.label_names) <= count <= len(examples):
+        raise ValueError(f"a draw must hold an example of each class and no more than there are: "
+                         f"{len(examples.label_names)} to {len(examples)}. Received: {count}")
     random = np.random.default_rng(seed)
     order = random.permutation(len(examples))
     rank = np.zeros(len(examples), np.int64)  # the how-manieth of its class each example is in the random order

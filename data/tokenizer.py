@@ -166,8 +166,8 @@ def _double_array(vocabulary: list[str], table_size: int):
 
     The child of a node for a symbol stands at base[node] + symbol if parent[there] == node. Symbols number
     the alphabet from 1, the node of a character is its symbol, 0 is no symbol and no node. Returns int32
-    arrays: the symbol of each code point (table_size,); for each node (nodes,) its base, its parent, and id and
-    length of the longest piece that its string begins with (of [UNK]: 1).
+    arrays: the symbol of each code point (table_size,); for each node (nodes,) its base, its parent, and id
+    and length of the longest piece that its string begins with (of [UNK]: 1).
     """
     token_ids = {piece: n for n, piece in enumerate(vocabulary) if n >= len(SPECIAL_TOKENS)}
     alphabet = sorted({character for piece in token_ids for character in piece})

@@ -1,0 +1,330 @@
+"""Fine-tuning starts from the pretrained weights, keeps the best ones and says what cannot be learned from."""
+
+import csv
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import app.__main__
+from app.classifier import build_classifier, load_classifier
+from app.finetune import finetune
+from models import bert, finetuning
+from models.baseline import BaselineConfig, baseline
+from models.config import EncoderConfig, from_dict
+from models.finetuning import failed, finetune_classifier
+from models.optimizers import LayerwiseAdamW
+from models.run_folder import load_config
+from models.trainer import Trainer
+
+QUICK = {"sequence_length": 32, "num_epochs": 1, "minimum_steps": 1, "batch_size": 16}
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(rows, columns=("text", "label"), name="rows.csv"):
+        with open(tmp_path / name, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([columns, *rows])
+        return str(tmp_path / name)
+    return write
+
+
+def one_line(capsys, *arguments):
+    """Runs a command that must fail; returns the line on stderr."""
+    capsys.readouterr()
+    assert app.__main__.main(["finetune", *map(str, arguments)]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ") and errors.count("\n") == 1
+    return errors
+
+
+def record_starts(monkeypatch):
+    """The weights of each model at the beginning of its training, by path."""
+    starts = []
+
+    def run(self, *arguments, original=Trainer.run):
+        starts.append({variable.path: variable.numpy() for variable in self.model.variables})
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "run", run)
+    return starts
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_encoder_starts_bit_equal_to_the_pretrained_one(pretrained_run, labelled_csv, tmp_path, monkeypatch, fresh):
+    starts = record_starts(monkeypatch)
+    finetune(data=(str(labelled_csv),), to=tmp_path / "run", backbone=str(pretrained_run), fresh=fresh, **QUICK)
+    backbone = bert.backbone(from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"]))
+    backbone.load_weights(pretrained_run / "backbone.weights.h5")
+    equal = [np.array_equal(starts[0][variable.path], variable.numpy()) for variable in backbone.variables]
+    assert len(equal) == 3 + 2 * 7
+    if fresh:
+        assert not any(same for same, variable in zip(equal, backbone.variables) if "embeddings" in variable.path)
+    else:
+        assert all(equal)
+        assert not any(value.any() for path, value in starts[0].items() if path.startswith("classes/"))
+
+
+def test_a_run_folder_answers(classifier_run, labelled_csv):
+    classifier = load_classifier(classifier_run)
+    assert classifier.label_names == ("negative", "positive") and not classifier.takes_pairs
+    texts = ["the film was wonderful today", "", "质量很差 一直"]
+    probabilities = classifier.probabilities(texts)
+    assert probabilities.shape == (3, 2) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(texts[::-1])[::-1], probabilities, atol=1e-6)
+    assert classifier.probabilities([]).shape == (0, 2)
+    with pytest.raises(ValueError, match="takes single texts. Received: pairs"):
+        classifier.probabilities(["a"], ["b"])
+    config = load_config(classifier_run, "classifier")
+    entries = [json.loads(line) for line in open(classifier_run / "history.jsonl", encoding="utf-8")]
+    assert config["seeds"][0]["accuracy"] == max(entry["validation_accuracy"] for entry in entries)
+    assert config["num_examples"] + config["seeds"][0]["count"] == 120
+
+
+def test_opinions_are_learned(labelled_csv, tmp_path):
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", task="sentiment", model="baseline",
+                      vocabulary_size=300, **{**QUICK, "minimum_steps": 200})
+    assert result["validation_accuracy"] > 0.9
+    probabilities = load_classifier(tmp_path / "run").probabilities(["this hotel was terrible", "这部电影 非常好"])
+    assert probabilities.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_the_encoder_from_scratch(labelled_csv, tokenizer, tmp_path):
+    tokenizer.save(tmp_path / "tokenizer.json")
+    finetune(data=(str(labelled_csv),), to=tmp_path / "run", tokenizer=tmp_path / "tokenizer.json", **QUICK)
+    classifier = load_classifier(tmp_path / "run")
+    assert classifier.label_names == ("neg", "pos") and classifier.tokenizer.sha256 == tokenizer.sha256
+    assert load_config(tmp_path / "run", "classifier")["backbone"] == "none"
+
+
+def test_pairs_are_learned_and_answered(table, tokenizer, tmp_path):
+    words = ["film", "hotel", "phone", "book", "song", "电影", "酒店", "手机"]
+    rows = [(f"the {one}", f"this {other} today", "same" if one == other else "other")
+            for one in words for other in words for _ in range(1)]
+    rows += [(f"my {word}", f"her {word}", "same") for word in words] * 1
+    tokenizer.save(tmp_path / "tokenizer.json")
+    finetune(data=(table(rows, ("first", "second", "label")),), to=tmp_path / "run", text_column="first",
+             pair_column="second", tokenizer=tmp_path / "tokenizer.json", balance=True, **QUICK)
+    classifier = load_classifier(tmp_path / "run")
+    assert classifier.takes_pairs
+    found = classifier.probabilities(["the film", "the film"], ["this film", "this hotel"])
+    assert found.shape == (2, 2) and np.isfinite(found).all()
+    with pytest.raises(ValueError, match="takes pairs of texts. Received: single texts"):
+        classifier.probabilities(["the film"])
+
+
+def test_several_seeds_give_mean_and_spread(labelled_csv, tmp_path, monkeypatch, capsys):
+    starts = record_starts(monkeypatch)
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300, seeds=2,
+                      seed=5, ngrams=100, **QUICK)
+    accuracies = [run["accuracy"] for run in result["seeds"]]
+    assert [run["seed"] for run in result["seeds"]] == [5, 6]
+    assert result["validation_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert result["validation_accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert f"± {result['validation_accuracy_sd']:.3f} over 2 seeds" in capsys.readouterr().out
+    assert not np.array_equal(starts[0]["dense/kernel"], starts[1]["dense/kernel"])
+    best = max(result["seeds"], key=lambda run: (run["accuracy"], -run["loss"]))
+    classifier = load_classifier(tmp_path / "run")
+    texts, labels = zip(*csv.reader(open(labelled_csv, encoding="utf-8")))
+    assert classifier.probabilities(texts[1:]).argmax(axis=1).shape == (120,)
+    history = [json.loads(line) for line in open(tmp_path / "run" / "history.jsonl", encoding="utf-8")]
+    assert max(entry["validation_accuracy"] for entry in history) == best["accuracy"] and len(labels) == 121
+
+
+def test_few_labels_are_balanced(table, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finetuning, "Trainer", lambda *arguments, **named: Recorder(seen, *arguments, **named))
+    rows = [(f"good film {n}", "pos") for n in range(60)] + [(f"bad film {n}", "neg") for n in range(12)]
+    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", vocabulary_size=200, labels=8,
+             **{**QUICK, "batch_size": 8})
+    assert np.bincount(seen[0]["labels"]).tolist() == [4, 4]
+    assert load_config(tmp_path / "run", "classifier")["num_examples"] == 8
+
+
+class Recorder(Trainer):
+    def __init__(self, seen, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.seen = seen
+
+    def run(self, batches, budget, on_step):
+        def recorded():
+            for batch in batches:
+                self.seen.append(batch)
+                yield batch
+        super().run(recorded(), budget, on_step)
+
+
+def test_balance_gives_rare_classes_weight(table, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finetuning, "Trainer", lambda *arguments, **named: Recorder(seen, *arguments, **named))
+    rows = [(f"good film {n}", "pos") for n in range(40)] + [(f"bad film {n}", "neg") for n in range(10)]
+    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", vocabulary_size=200, balance=True,
+             validation_share=0.5, **{**QUICK, "batch_size": 64})
+    weights = {label: weight for label, weight in zip(seen[0]["labels"], seen[0]["sample_weight"])}
+    assert weights == {0: pytest.approx(25 / (2 * 5)), 1: pytest.approx(25 / (2 * 20))}
+
+
+def test_without_validation_every_label_is_used(labelled_csv, tmp_path):
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300,
+                      validation_share=0.0, **QUICK)
+    assert load_config(tmp_path / "run", "classifier")["num_examples"] == 120
+    assert result["seeds"][0]["count"] == 120
+
+
+def test_data_that_cannot_be_learned_from(table, labelled_csv, tmp_path, capsys):
+    to = ("--to", tmp_path / "run", "--model", "baseline")
+    one_class = table([(f"good film {n}", "pos") for n in range(9)])
+    assert "at least two classes. Received: 9 examples, all of 'pos'" in one_line(capsys, "--data", one_class, *to)
+    unseen = table([("good", "pos"), ("so so", "neutral")], name="validation.csv")
+    errors = one_line(capsys, "--data", labelled_csv, "--validation", unseen, *to)
+    assert "a label must be one of neg, pos. Received: 'neutral'" in errors and "validation.csv:3" in errors
+    empty = tmp_path / "empty.csv"
+    empty.write_text("")
+    assert "empty.csv" in one_line(capsys, "--data", empty, *to)
+    assert "nowhere.csv" in one_line(capsys, "--data", tmp_path / "nowhere.csv", *to)
+    assert "there must be a column stars" in one_line(capsys, "--data", labelled_csv, "--label-column", "stars", *to)
+    pairs = table([("a", "x"), ("b", "y")])
+    assert "validation needs at least one example" in one_line(capsys, "--data", pairs, *to)
+    assert "an example of each class" in one_line(capsys, "--data", labelled_csv, "--labels", 1, *to)
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_do_not_fit(labelled_csv, classifier_run, pretrained_run, tmp_path, capsys):
+    data, to = ("--data", labelled_csv), ("--to", tmp_path / "run")
+    assert "must be a new folder" in one_line(capsys, *data, "--to", classifier_run)
+    assert "must be a masked_lm run" in one_line(capsys, *data, *to, "--backbone", classifier_run)
+    assert "no such folder" in one_line(capsys, *data, *to, "--backbone", tmp_path / "nowhere")
+    assert "--batch-size must be at least 1" in one_line(capsys, *data, *to, "--batch-size", 0)
+    assert "--sequence-length must be at least 8" in one_line(capsys, *data, *to, "--sequence-length", 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_changed_backbone_is_refused(pretrained_run, labelled_csv, tmp_path, capsys):
+    copy = tmp_path / "backbone"
+    copy.mkdir()
+    for name in ("config.json", "tokenizer.json", "backbone.weights.h5", "masked_lm.weights.h5"):
+        (copy / name).write_bytes((pretrained_run / name).read_bytes())
+    content = bytearray((copy / "backbone.weights.h5").read_bytes())
+    content[-100] ^= 1
+    (copy / "backbone.weights.h5").write_bytes(content)
+    errors = one_line(capsys, "--data", labelled_csv, "--to", tmp_path / "run", "--backbone", copy)
+    assert "backbone.weights.h5 must be the file that was saved with the run" in errors
+
+
+# finetune_classifier, on two-word toys
+
+def toy_batches(labels_are_random=False, seed=0):
+    """Class = first token. Random labels cannot be learned."""
+    random = np.random.default_rng(seed)
+    while True:
+        labels = random.integers(0, 2, 16).astype(np.int32)
+        token_ids = np.stack([5 + labels, random.integers(7, 32, 16)], axis=1).astype(np.int32)
+        yield {"token_ids": token_ids, "segment_ids": np.ones_like(token_ids),
+               "labels": random.permutation(labels) if labels_are_random else labels,
+               "sample_weight": np.ones(16, np.float32)}
+
+
+def toy(rate=0.05, **options):
+    def build():
+        model = baseline(BaselineConfig(32, 2, 8, 8, dropout=0.0))
+        return model, LayerwiseAdamW(rate, [model.trainable_variables], 1.0)
+
+    held_out = [next(toy_batches(seed=1)) for _ in range(2)]
+    options = {"learning_rate": rate, "steps": 40, "patience": 3, "seed": 0, "majority_share": 0.5, **options}
+    training = options.pop("training", lambda seed: toy_batches(seed=seed))
+    return finetune_classifier(options.pop("build", build), training, lambda: held_out, **options), held_out
+
+
+def accuracy_of(weights, batches):
+    model = baseline(BaselineConfig(32, 2, 8, 8, dropout=0.0))
+    model.set_weights(weights)
+    hits = [np.argmax(model({name: batch[name] for name in model.input}), axis=-1) == batch["labels"] for batch in batches]
+    return np.mean(hits)
+
+
+def test_the_toy_is_learned():
+    steps = []
+    run, held_out = toy(on_step=lambda step, loss: steps.append(step))
+    assert run.validation["accuracy"] == accuracy_of(run.weights, held_out) == 1.0
+    assert run.seed == 0 and run.notes == [] and run.seconds > 0 and steps == list(range(1, len(steps) + 1))
+
+
+def test_the_best_weights_are_kept_and_training_ends_early():
+    def then_noise(seed):
+        good, bad = toy_batches(seed=seed), toy_batches(labels_are_random=True)
+        for _ in range(40):
+            yield next(good)
+        while True:  # the opposite of what was right
+            batch = next(bad)
+            yield {**batch, "labels": (6 - batch["token_ids"][:, 0]).astype(np.int32)}
+
+    run, held_out = toy(steps=200, training=then_noise)
+    accuracies = [entry["validation_accuracy"] for entry in run.history]
+    assert max(accuracies) == 1.0 > accuracies[-1]
+    assert len(accuracies) == accuracies.index(1.0) + np.count_nonzero(np.array(accuracies) == 1.0) + 3 < 10
+    assert run.validation["accuracy"] == accuracy_of(run.weights, held_out) == 1.0
+    last, held_out = toy(steps=200, training=then_noise, patience=None)
+    assert len(last.history) == 10 and last.validation["accuracy"] == accuracy_of(last.weights, held_out) < 1.0
+
+
+def test_a_failed_run_is_started_from_another_seed():
+    seeds = []
+
+    def build():
+        model = baseline(BaselineConfig(32, 2, 8, 8, dropout=0.0))
+        seeds.append(keras.config.backend())
+        if len(seeds) == 1:  # dead at the start: nothing gets through
+            model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+        return model, LayerwiseAdamW(0.05, [model.trainable_variables], 1.0)
+
+    run, held_out = toy(build=build, patience=None)
+    assert run.seed == 1000 and len(seeds) == 2 and run.validation["accuracy"] == 1.0
+    assert len(run.notes) == 1 and run.notes[0].startswith("seed 0: the training loss stayed at 0.69")
+    assert run.notes[0].endswith("; started again")
+
+
+def test_after_three_failures_it_is_left_at_that():
+    run, _ = toy(rate=1e-9, training=lambda seed: toy_batches(labels_are_random=True, seed=seed), majority_share=1.0)
+    assert run.seed == 2000 and len(run.notes) == 3 and not run.notes[2].endswith("started again")
+
+
+@pytest.mark.parametrize(("losses", "accuracy", "is_failure"), [
+    ((0.69, 0.69), 0.5, True), ((0.69, 0.30), 0.5, False), ((0.69, 0.69), 0.6, False), ((1.1, 1.08), 0.4, True)])
+def test_what_counts_as_a_failure(losses, accuracy, is_failure):
+    history = [{"loss": loss, "validation_accuracy": accuracy} for loss in losses]
+    assert (failed(history, 0.5) is not None) == is_failure
+
+
+def test_stopping_keeps_the_best_so_far(labelled_csv, tmp_path, monkeypatch, capsys):
+    def run(self, batches, budget, on_step, original=Trainer.run):
+        def interrupted(loss, norm):
+            if self.step == 30:
+                os.kill(os.getpid(), signal.SIGINT)
+            return on_step(loss, norm)
+
+        original(self, batches, budget, interrupted)
+
+    monkeypatch.setattr(Trainer, "run", run)
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300, seeds=3,
+                      **{**QUICK, "minimum_steps": 100})
+    assert len(result["seeds"]) == 1
+    assert "stopped by the user at step 30 of 100" in capsys.readouterr().out
+    history = [json.loads(line) for line in open(tmp_path / "run" / "history.jsonl", encoding="utf-8")]
+    assert [entry["step"] for entry in history] == [10, 20, 30]
+    best = max(history, key=lambda entry: (entry["validation_accuracy"], -entry["validation_loss"]))
+    assert result["validation_accuracy"] == best["validation_accuracy"]
+    assert load_classifier(tmp_path / "run").probabilities(["good"]).shape == (1, 2)
+
+
+def test_a_backbone_of_fewer_positions_reads_long_texts_in_segments(pretrained_run, labelled_csv, tmp_path):
+    finetune(data=(str(labelled_csv),), to=tmp_path / "run", backbone=str(pretrained_run),
+             **{**QUICK, "sequence_length": 80})
+    classifier = load_classifier(tmp_path / "run")
+    assert (classifier.sequence_length, classifier.segment_length) == (80, 32)
+    assert build_classifier(load_config(tmp_path / "run", "classifier")).count_params() == classifier.model.count_params()
+    long = "the film was wonderful " * 20
+    assert np.abs(classifier.probabilities([long]) - classifier.probabilities([long.replace("film", "phone")])).max() > 0
