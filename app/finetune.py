@@ -93,6 +93,7 @@ def finetune(
     from data.vocabulary import train_tokenizer
     from models.finetuning import finetune_classifier
     from models.optimizers import LayerwiseAdamW, depths
+    from models.run_folder import load_config
     from models.trainer import stop_signals
 
     skipped = SkippedRows(max_skipped)
@@ -114,6 +115,7 @@ def finetune(
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
 
     if backbone != "none":
+        load_config(backbone, "masked_lm")
         tokenizer = Path(backbone) / "tokenizer.json"
     reader = (Tokenizer.load(tokenizer) if tokenizer else
               train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size))
@@ -156,7 +158,7 @@ def finetune(
 
     best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
     accuracies = [run.validation["accuracy"] for run in runs]
-    result = {"validation_accuracy": float(np.mean(accuracies)), "validation_accuracy_sd": float(np.std(accuracies)),
+    result = {"validation_accuracy": float(np.mean(accuracies)), "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
               "seconds": float(np.mean([run.seconds for run in runs])),
               "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
     classifier, _ = build()

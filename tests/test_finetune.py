@@ -5,7 +5,6 @@ import json
 import os
 import signal
 
-import keras
 import numpy as np
 import pytest
 
@@ -20,7 +19,7 @@ from models.optimizers import LayerwiseAdamW
 from models.run_folder import load_config
 from models.trainer import Trainer
 
-QUICK = {"sequence_length": 32, "num_epochs": 1, "minimum_steps": 1, "batch_size": 16}
+QUICK = {"sequence_length": 32, "num_epochs": 1, "minimum_steps": 1, "batch_size": 16, "learning_rate": 0.02}
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_the_encoder_starts_bit_equal_to_the_pretrained_one(pretrained_run, labe
     backbone = bert.backbone(from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"]))
     backbone.load_weights(pretrained_run / "backbone.weights.h5")
     equal = [np.array_equal(starts[0][variable.path], variable.numpy()) for variable in backbone.variables]
-    assert len(equal) == 3 + 2 * 7
+    assert len(equal) == 4 + 2 * 6
     if fresh:
         assert not any(same for same, variable in zip(equal, backbone.variables) if "embeddings" in variable.path)
     else:
@@ -104,11 +103,10 @@ def test_the_encoder_from_scratch(labelled_csv, tokenizer, tmp_path):
 def test_pairs_are_learned_and_answered(table, tokenizer, tmp_path):
     words = ["film", "hotel", "phone", "book", "song", "电影", "酒店", "手机"]
     rows = [(f"the {one}", f"this {other} today", "same" if one == other else "other")
-            for one in words for other in words for _ in range(1)]
-    rows += [(f"my {word}", f"her {word}", "same") for word in words] * 1
+            for one in words for other in words]
     tokenizer.save(tmp_path / "tokenizer.json")
     finetune(data=(table(rows, ("first", "second", "label")),), to=tmp_path / "run", text_column="first",
-             pair_column="second", tokenizer=tmp_path / "tokenizer.json", balance=True, **QUICK)
+             pair_column="second", tokenizer=tmp_path / "tokenizer.json", model="baseline", **QUICK)
     classifier = load_classifier(tmp_path / "run")
     assert classifier.takes_pairs
     found = classifier.probabilities(["the film", "the film"], ["this film", "this hotel"])
@@ -129,10 +127,9 @@ def test_several_seeds_give_mean_and_spread(labelled_csv, tmp_path, monkeypatch,
     assert not np.array_equal(starts[0]["dense/kernel"], starts[1]["dense/kernel"])
     best = max(result["seeds"], key=lambda run: (run["accuracy"], -run["loss"]))
     classifier = load_classifier(tmp_path / "run")
-    texts, labels = zip(*csv.reader(open(labelled_csv, encoding="utf-8")))
-    assert classifier.probabilities(texts[1:]).argmax(axis=1).shape == (120,)
+    assert classifier.model.get_layer("bigram_embedding").input_dim == 100
     history = [json.loads(line) for line in open(tmp_path / "run" / "history.jsonl", encoding="utf-8")]
-    assert max(entry["validation_accuracy"] for entry in history) == best["accuracy"] and len(labels) == 121
+    assert max(entry["validation_accuracy"] for entry in history) == best["accuracy"]
 
 
 def test_few_labels_are_balanced(table, tmp_path, monkeypatch):
@@ -234,7 +231,8 @@ def toy(rate=0.05, **options):
         return model, LayerwiseAdamW(rate, [model.trainable_variables], 1.0)
 
     held_out = [next(toy_batches(seed=1)) for _ in range(2)]
-    options = {"learning_rate": rate, "steps": 40, "patience": 3, "seed": 0, "majority_share": 0.5, **options}
+    options = {"learning_rate": rate, "steps": 40, "patience": 3, "seed": 0, **options}
+    options.setdefault("majority_share", np.bincount(np.ravel([batch["labels"] for batch in held_out])).max() / 32)
     training = options.pop("training", lambda seed: toy_batches(seed=seed))
     return finetune_classifier(options.pop("build", build), training, lambda: held_out, **options), held_out
 
@@ -272,17 +270,17 @@ def test_the_best_weights_are_kept_and_training_ends_early():
 
 
 def test_a_failed_run_is_started_from_another_seed():
-    seeds = []
+    built = []
 
     def build():
         model = baseline(BaselineConfig(32, 2, 8, 8, dropout=0.0))
-        seeds.append(keras.config.backend())
-        if len(seeds) == 1:  # dead at the start: nothing gets through
+        built.append(model)
+        if len(built) == 1:  # dead at the start: nothing gets through
             model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
         return model, LayerwiseAdamW(0.05, [model.trainable_variables], 1.0)
 
     run, held_out = toy(build=build, patience=None)
-    assert run.seed == 1000 and len(seeds) == 2 and run.validation["accuracy"] == 1.0
+    assert run.seed == 1000 and len(built) == 2 and run.validation["accuracy"] == 1.0
     assert len(run.notes) == 1 and run.notes[0].startswith("seed 0: the training loss stayed at 0.69")
     assert run.notes[0].endswith("; started again")
 
