@@ -1,5 +1,6 @@
 """The whole chain on real text that comes with ordinary packages: one command, three exported classifiers, one table."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _train_and_measure(task, to, backbone):
     train, validation, test = (tuple(f"sample:{name}:{split}" for name in TASKS[task])
                                for split in ("train", "validation", "test"))
     models = {
-        "baseline": {"model": "baseline", "num_epochs": 5, "ngrams": 200_000},
+        "baseline": {"model": "baseline", "num_epochs": 3, "ngrams": 50_000, "batch_size": 128},
         "scratch": {"backbone": str(backbone), "fresh": True, "num_epochs": 1},
         "pretrained": {"backbone": str(backbone), "num_epochs": 1},
     }
@@ -77,11 +78,15 @@ def _train_and_measure(task, to, backbone):
     for few in (None, FEW_LABELS):
         for name, options in models.items():
             run = to / "runs" / (f"{task}-{name}" + (f"-{few}" if few else ""))
-            if not (run / "config.json").exists():
+            if not run.exists():
                 # With few labels every one is needed for training: nothing is held out and all steps are done.
                 held_out = {"labels": few, "validation_share": 0} if few else {"validation": validation}
-                finetune(data=train, task=task, to=run, tokenizer=backbone / "tokenizer.json",
-                         sequence_length=SEQUENCE_LENGTH, **held_out, **options)
+                try:
+                    finetune(data=train, task=task, to=run, tokenizer=backbone / "tokenizer.json",
+                             sequence_length=SEQUENCE_LENGTH, **held_out, **options)
+                except KeyboardInterrupt:
+                    shutil.rmtree(run, ignore_errors=True)  # half trained: it must not stand in the table
+                    raise KeyboardInterrupt("Run the same command again to go on.") from None
             results[name, few] = evaluate(run, data=test)
     return results
 

@@ -158,7 +158,8 @@ def finetune(
 
     best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
     accuracies = [run.validation["accuracy"] for run in runs]
-    result = {"validation_accuracy": float(np.mean(accuracies)), "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
+    result = {"validation_accuracy": float(np.mean(accuracies)),
+              "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
               "seconds": float(np.mean([run.seconds for run in runs])),
               "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
     classifier, _ = build()
@@ -169,6 +170,8 @@ def finetune(
     spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 else ""
     console.print(f"saved {to}: validation accuracy {result['validation_accuracy']:.3f}{spread}. "
                   f"Next: fromzero evaluate {to} --data …")
+    if stopped():
+        raise KeyboardInterrupt(f"The best weights so far are in {to}; to train longer, give another --to.")
     return result
 
 

@@ -1,15 +1,15 @@
-"""BERT: a Transformer encoder (Devlin et al. 2019) in its present form: pre-norm, no biases, packed rows."""
+"""BERT: a Transformer encoder (Devlin et al. 2019) for few minutes: pre-norm, rotary, packed."""
 
 import keras
 from keras import ops
 
-from models.layers import PositionsInSegment, SelfAttention, Unflatten, same_segment, squared_relu
+from models.layers import LocalMixing, SelfAttention, Unflatten, same_segment, squared_relu
 
 
 def backbone(config, name="backbone"):
     """Token ids in, one vector per position out.
 
-    Documents packed into one row do not see each other and count their positions from 0, so a row of three documents
+    Documents packed into one row do not see each other and positions count as distances, so a row of three documents
     gives the same vectors as three rows of one document.
 
     Args:
@@ -21,16 +21,14 @@ def backbone(config, name="backbone"):
     """
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-    initializer = keras.initializers.RandomNormal(stddev=0.02)
-
     allowed = same_segment(segment_ids)  # (B, L, L)
     embedding = keras.layers.ReversibleEmbedding(
-        config.vocabulary_size, config.hidden_dim, embeddings_initializer=initializer, name="token_embedding")
-    positions = keras.layers.Embedding(
-        config.sequence_length, config.hidden_dim, embeddings_initializer=initializer, name="position_embedding")
-    x = embedding(token_ids) + positions(PositionsInSegment(name="positions")(allowed))  # (B, L, D)
+        config.vocabulary_size, config.hidden_dim, name="token_embedding",
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02))
+    x = _norm("embedding_norm")(embedding(token_ids))  # (B, L, D)
+    x = LocalMixing(name="local_mixing")(x, segment_ids)
     x = ops.reshape(x, (-1, config.hidden_dim))  # (B·L, D)
-    x = _norm("embedding_norm")(x)
+    x = _norm("mixing_norm")(x)
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     for layer in range(config.num_layers):
         x = _block(x, allowed, config, f"layer_{layer}")

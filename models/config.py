@@ -11,9 +11,9 @@ class EncoderConfig:
         vocabulary_size: V, number of token ids.
         hidden_dim: D, width of the residual stream.
         num_layers: number of attention + feed-forward blocks.
-        num_heads: H, attention heads; D must be a multiple of it.
+        num_heads: H, attention heads; D must be an even multiple of it.
         intermediate_dim: width inside the feed-forward layers.
-        sequence_length: the longest row, in tokens; one learned position each.
+        sequence_length: the longest document it is trained on, in tokens.
         dropout: share of activations dropped in training, in [0, 1).
     """
 
@@ -30,8 +30,8 @@ class EncoderConfig:
             value = getattr(self, field.name)
             if field.name != "dropout" and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{field.name} must be a whole number of at least 1. Received: {value!r}")
-        if self.hidden_dim % self.num_heads:
-            raise ValueError("hidden_dim must be a multiple of num_heads. "
+        if self.hidden_dim % (2 * self.num_heads):  # rotary positions turn pairs of a head's features
+            raise ValueError("hidden_dim must be an even multiple of num_heads. "
                              f"Received: hidden_dim={self.hidden_dim}, num_heads={self.num_heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1). Received: {self.dropout}")

@@ -79,5 +79,5 @@ def depths(model, num_layers):
         if layer is not None:
             groups[num_layers - layer].append(variable)
         else:
-            groups[-1 if "embedding" in name else 0].append(variable)
+            groups[-1 if "embedding" in name or "mixing" in name else 0].append(variable)
     return groups

@@ -110,7 +110,8 @@ def test_the_package_list_is_whole():
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     included = setup["options.packages.find"]["include"].split()
     assert set(included) == {"app", "app.*", "data", "data.*", "models", "models.*"}
-    assert setup["options.entry_points"]["console_scripts"].strip() == f"{setup['metadata']['name']} = app.__main__:main"
+    name = setup["metadata"]["name"]
+    assert setup["options.entry_points"]["console_scripts"].strip() == f"{name} = app.__main__:main"
 
 
 HELP = """

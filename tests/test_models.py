@@ -11,6 +11,7 @@ from data.tokenizer import CLS, SEP
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline, hashed_ngrams
 from models.config import SIZES, EncoderConfig, encoder_config, from_dict
+from models.layers import ROTARY_BASE
 
 CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
                        sequence_length=20)
@@ -115,23 +116,39 @@ def softmax(x):
     return x / x.sum(axis=-1, keepdims=True)
 
 
+def relative_score(query, key, distance):
+    """The product after rotation, as complex numbers: each pair of features turns by its frequency × the distance."""
+    half = len(query) // 2
+    pairs = (query[:half] + 1j * query[half:]) * np.conj(key[:half] + 1j * key[half:])
+    return (pairs * np.exp(1j * distance * 1000.0 ** (-np.arange(half) / half))).real.sum()
+
+
+def rotated(x):
+    """Pairs of features as complex numbers, turned by position × frequency: (L, d) → (L, d)."""
+    half = x.shape[1] // 2
+    angles = np.arange(len(x))[:, None] * ROTARY_BASE ** (-np.arange(half) / half)
+    turned = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
+    return np.concatenate([turned.real, turned.imag], axis=1)
+
+
 def encoder_in_numpy(weights, token_ids, num_heads, num_layers):
     """One document without padding, int (L,) → float64 (L, D)."""
     def norm(x, name):
         return normed(x, weights[f"{name}/scale"], 1e-6)
 
-    length = len(token_ids)
-    x = weights["token_embedding/embeddings"][token_ids] + weights["position_embedding/embeddings"][:length]
-    x = norm(x, "embedding_norm")
+    x = norm(weights["token_embedding/embeddings"][token_ids], "embedding_norm")
+    nothing = np.zeros((1, x.shape[1]))
+    before, after = np.concatenate([nothing, x[:-1]]), np.concatenate([x[1:], nothing])
+    x = norm(x + np.concatenate([before, after], axis=1) @ weights["local_mixing/kernel"], "mixing_norm")
     for layer in range(num_layers):
         name = f"layer_{layer}"
-        before = norm(x, f"{name}_attention_norm") @ weights[f"{name}_attention/query_key_value"]
-        query, key, value = (part.reshape(length, num_heads, -1) for part in np.split(before, 3, axis=1))
+        projected = norm(x, f"{name}_attention_norm") @ weights[f"{name}_attention/query_key_value"]
+        query, key, value = (part.reshape(len(x), num_heads, -1) for part in np.split(projected, 3, axis=1))
         mixed = np.zeros_like(value)
         for head in range(num_heads):
-            scores = normed(query[:, head]) @ normed(key[:, head]).T / np.sqrt(query.shape[-1])
+            scores = rotated(normed(query[:, head])) @ rotated(normed(key[:, head])).T / np.sqrt(query.shape[-1])
             mixed[:, head] = softmax(scores) @ value[:, head]
-        x = x + mixed.reshape(length, -1) @ weights[f"{name}_attention/output_projection"]
+        x = x + mixed.reshape(len(x), -1) @ weights[f"{name}_attention/output_projection"]
         wide = norm(x, f"{name}_feedforward_norm") @ weights[f"{name}_intermediate/kernel"]
         x = x + np.maximum(wide, 0) ** 2 @ weights[f"{name}_output/kernel"]
     return norm(x, "final_norm")
@@ -305,7 +322,8 @@ def test_named_sizes_and_explicit_widths():
 @pytest.mark.parametrize(("change", "message"), [
     ({"num_layers": 0}, "num_layers must be a whole number of at least 1. Received: 0"),
     ({"hidden_dim": 16.0}, "hidden_dim must be a whole number"),
-    ({"num_heads": 3}, "hidden_dim must be a multiple of num_heads. Received: hidden_dim=16, num_heads=3"),
+    ({"num_heads": 3}, "hidden_dim must be an even multiple of num_heads. Received: hidden_dim=16, num_heads=3"),
+    ({"num_heads": 16}, "hidden_dim must be an even multiple of num_heads. Received: hidden_dim=16, num_heads=16"),
     ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
 ])
 def test_impossible_encoders_are_refused(change, message):
