@@ -168,7 +168,8 @@ def finetune(
           {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
            "batch_size": batch_size, "num_examples": len(examples), **result})
     spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 else ""
-    console.print(f"saved {to}: validation accuracy {result['validation_accuracy']:.3f}{spread}. "
+    console.print(f"saved {to}: {'training' if patience is None else 'validation'} accuracy "
+                  f"{result['validation_accuracy']:.3f}{spread}. "
                   f"Next: fromzero evaluate {to} --data …")
     if stopped():
         raise KeyboardInterrupt(f"The best weights so far are in {to}; to train longer, give another --to.")

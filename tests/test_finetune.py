@@ -22,6 +22,13 @@ from models.trainer import Trainer
 QUICK = {"sequence_length": 32, "num_epochs": 1, "minimum_steps": 1, "batch_size": 16, "learning_rate": 0.02}
 
 
+@pytest.fixture(scope="module")
+def saved_tokenizer(tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(path)
+    return path
+
+
 @pytest.fixture
 def table(tmp_path):
     def write(rows, columns=("text", "label"), name="rows.csv"):
@@ -40,30 +47,39 @@ def one_line(capsys, *arguments):
     return errors
 
 
-def record_starts(monkeypatch):
-    """The weights of each model at the beginning of its training, by path."""
+def record_starts(monkeypatch, then):
+    """The weights of each model at the beginning of its training, by path; `then` goes on."""
     starts = []
 
-    def run(self, *arguments, original=Trainer.run):
+    def run(self, *arguments):
         starts.append({variable.path: variable.numpy() for variable in self.model.variables})
-        return original(self, *arguments)
+        then(self, *arguments)
 
     monkeypatch.setattr(Trainer, "run", run)
     return starts
 
 
+class EnoughSeen(Exception):
+    pass
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_encoder_starts_bit_equal_to_the_pretrained_one(pretrained_run, labelled_csv, tmp_path, monkeypatch, fresh):
-    starts = record_starts(monkeypatch)
-    finetune(data=(str(labelled_csv),), to=tmp_path / "run", backbone=str(pretrained_run), fresh=fresh, **QUICK)
+    def stop(*arguments):
+        raise EnoughSeen
+
+    starts = record_starts(monkeypatch, stop)
+    with pytest.raises(EnoughSeen):
+        finetune(data=(str(labelled_csv),), to=tmp_path / "run", backbone=str(pretrained_run), fresh=fresh, **QUICK)
     backbone = bert.backbone(from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"]))
     backbone.load_weights(pretrained_run / "backbone.weights.h5")
-    equal = [np.array_equal(starts[0][variable.path], variable.numpy()) for variable in backbone.variables]
+    equal = {variable.path: np.array_equal(starts[0][variable.path], variable.numpy())
+             for variable in backbone.variables}
     assert len(equal) > 2 * 6
     if fresh:
-        assert not any(same for same, variable in zip(equal, backbone.variables) if "embeddings" in variable.path)
+        assert not equal["token_embedding/embeddings"] and not equal["layer_0_attention/query_key_value"]
     else:
-        assert all(equal)
+        assert all(equal.values())
         assert not any(value.any() for path, value in starts[0].items() if path.startswith("classes/"))
 
 
@@ -92,21 +108,19 @@ def test_opinions_are_learned(labelled_csv, tmp_path):
     assert probabilities.argmax(axis=1).tolist() == [0, 1]
 
 
-def test_the_encoder_from_scratch(labelled_csv, tokenizer, tmp_path):
-    tokenizer.save(tmp_path / "tokenizer.json")
-    finetune(data=(str(labelled_csv),), to=tmp_path / "run", tokenizer=tmp_path / "tokenizer.json", **QUICK)
+def test_the_encoder_from_scratch(labelled_csv, tokenizer, tmp_path, saved_tokenizer):
+    finetune(data=(str(labelled_csv),), to=tmp_path / "run", tokenizer=saved_tokenizer, **QUICK)
     classifier = load_classifier(tmp_path / "run")
     assert classifier.label_names == ("neg", "pos") and classifier.tokenizer.sha256 == tokenizer.sha256
     assert load_config(tmp_path / "run", "classifier")["backbone"] == "none"
 
 
-def test_pairs_are_learned_and_answered(table, tokenizer, tmp_path):
+def test_pairs_are_learned_and_answered(table, saved_tokenizer, tmp_path):
     words = ["film", "hotel", "phone", "book", "song", "电影", "酒店", "手机"]
     rows = [(f"the {one}", f"this {other} today", "same" if one == other else "other")
             for one in words for other in words]
-    tokenizer.save(tmp_path / "tokenizer.json")
     finetune(data=(table(rows, ("first", "second", "label")),), to=tmp_path / "run", text_column="first",
-             pair_column="second", tokenizer=tmp_path / "tokenizer.json", model="baseline", **QUICK)
+             pair_column="second", tokenizer=saved_tokenizer, model="baseline", **QUICK)
     classifier = load_classifier(tmp_path / "run")
     assert classifier.takes_pairs
     found = classifier.probabilities(["the film", "the film"], ["this film", "this hotel"])
@@ -115,10 +129,10 @@ def test_pairs_are_learned_and_answered(table, tokenizer, tmp_path):
         classifier.probabilities(["the film"])
 
 
-def test_several_seeds_give_mean_and_spread(labelled_csv, tmp_path, monkeypatch, capsys):
-    starts = record_starts(monkeypatch)
-    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300, seeds=2,
-                      seed=5, ngrams=100, **QUICK)
+def test_several_seeds_give_mean_and_spread(labelled_csv, tmp_path, monkeypatch, capsys, saved_tokenizer):
+    starts = record_starts(monkeypatch, Trainer.run)
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", tokenizer=saved_tokenizer,
+                      seeds=2, seed=5, ngrams=100, **QUICK)
     accuracies = [run["accuracy"] for run in result["seeds"]]
     assert [run["seed"] for run in result["seeds"]] == [5, 6]
     assert result["validation_accuracy"] == pytest.approx(np.mean(accuracies))
@@ -132,11 +146,11 @@ def test_several_seeds_give_mean_and_spread(labelled_csv, tmp_path, monkeypatch,
     assert max(entry["validation_accuracy"] for entry in history) == best["accuracy"]
 
 
-def test_few_labels_are_balanced(table, tmp_path, monkeypatch):
+def test_few_labels_are_balanced(table, tmp_path, monkeypatch, saved_tokenizer):
     seen = []
     monkeypatch.setattr(finetuning, "Trainer", lambda *arguments, **named: Recorder(seen, *arguments, **named))
     rows = [(f"good film {n}", "pos") for n in range(60)] + [(f"bad film {n}", "neg") for n in range(12)]
-    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", vocabulary_size=200, labels=8,
+    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", tokenizer=saved_tokenizer, labels=8,
              **{**QUICK, "batch_size": 8})
     assert np.bincount(seen[0]["labels"]).tolist() == [4, 4]
     assert load_config(tmp_path / "run", "classifier")["num_examples"] == 8
@@ -155,25 +169,25 @@ class Recorder(Trainer):
         super().run(recorded(), budget, on_step)
 
 
-def test_balance_gives_rare_classes_weight(table, tmp_path, monkeypatch):
+def test_balance_gives_rare_classes_weight(table, tmp_path, monkeypatch, saved_tokenizer):
     seen = []
     monkeypatch.setattr(finetuning, "Trainer", lambda *arguments, **named: Recorder(seen, *arguments, **named))
     rows = [(f"good film {n}", "pos") for n in range(40)] + [(f"bad film {n}", "neg") for n in range(10)]
-    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", vocabulary_size=200, balance=True,
+    finetune(data=(table(rows),), to=tmp_path / "run", model="baseline", tokenizer=saved_tokenizer, balance=True,
              validation_share=0.5, **{**QUICK, "batch_size": 64})
     weights = {label: weight for label, weight in zip(seen[0]["labels"], seen[0]["sample_weight"])}
     assert weights == {0: pytest.approx(25 / (2 * 5)), 1: pytest.approx(25 / (2 * 20))}
 
 
-def test_without_validation_every_label_is_used(labelled_csv, tmp_path):
-    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300,
+def test_without_validation_every_label_is_used(labelled_csv, tmp_path, saved_tokenizer):
+    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", tokenizer=saved_tokenizer,
                       validation_share=0.0, **QUICK)
     assert load_config(tmp_path / "run", "classifier")["num_examples"] == 120
     assert result["seeds"][0]["count"] == 120
 
 
-def test_data_that_cannot_be_learned_from(table, labelled_csv, tmp_path, capsys):
-    to = ("--to", tmp_path / "run", "--model", "baseline")
+def test_data_that_cannot_be_learned_from(table, labelled_csv, saved_tokenizer, tmp_path, capsys):
+    to = ("--to", tmp_path / "run", "--model", "baseline", "--tokenizer", saved_tokenizer)
     one_class = table([(f"good film {n}", "pos") for n in range(9)])
     assert "at least two classes. Received: 9 examples, all of 'pos'" in one_line(capsys, "--data", one_class, *to)
     unseen = table([("good", "pos"), ("so so", "neutral")], name="validation.csv")
@@ -297,7 +311,7 @@ def test_what_counts_as_a_failure(losses, accuracy, is_failure):
     assert (failed(history, 0.5) is not None) == is_failure
 
 
-def test_stopping_keeps_the_best_so_far(labelled_csv, tmp_path, monkeypatch, capsys):
+def test_stopping_keeps_the_best_so_far(labelled_csv, tmp_path, monkeypatch, capsys, saved_tokenizer):
     def run(self, batches, budget, on_step, original=Trainer.run):
         def interrupted(loss, norm):
             if self.step == 30:
@@ -307,14 +321,15 @@ def test_stopping_keeps_the_best_so_far(labelled_csv, tmp_path, monkeypatch, cap
         original(self, batches, budget, interrupted)
 
     monkeypatch.setattr(Trainer, "run", run)
-    result = finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", vocabulary_size=300, seeds=3,
-                      **{**QUICK, "minimum_steps": 100})
-    assert len(result["seeds"]) == 1
+    with pytest.raises(KeyboardInterrupt, match="The best weights so far are in .*run; to train longer"):
+        finetune(data=(str(labelled_csv),), to=tmp_path / "run", model="baseline", tokenizer=saved_tokenizer, seeds=3,
+                 **{**QUICK, "minimum_steps": 100})
     assert "stopped by the user at step 30 of 100" in capsys.readouterr().out
     history = [json.loads(line) for line in open(tmp_path / "run" / "history.jsonl", encoding="utf-8")]
     assert [entry["step"] for entry in history] == [10, 20, 30]
     best = max(history, key=lambda entry: (entry["validation_accuracy"], -entry["validation_loss"]))
-    assert result["validation_accuracy"] == best["validation_accuracy"]
+    (run,) = load_config(tmp_path / "run", "classifier")["seeds"]  # the other two never began
+    assert run["accuracy"] == best["validation_accuracy"] and run["loss"] == best["validation_loss"]
     assert load_classifier(tmp_path / "run").probabilities(["good"]).shape == (1, 2)
 
 

@@ -57,7 +57,7 @@ def classifiers():
 
 def compiled(model, optimizer="adam"):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-    model.compile(optimizer, loss, weighted_metrics=["sparse_categorical_accuracy"])
+    model.compile(optimizer, loss, weighted_metrics=["sparse_categorical_accuracy"], jit_compile=False)
     return model
 
 

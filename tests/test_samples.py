@@ -5,6 +5,7 @@ from importlib import metadata
 
 import pytest
 
+from data import samples
 from data.duplicates import fold
 from data.samples import SAMPLES, SPLITS, find_sample, read_sample
 from data.sources import SkippedRows, fingerprint, read_rows
@@ -24,6 +25,7 @@ def install(tmp_path, monkeypatch):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
+        samples._rows.cache_clear()  # a package that changes while a program runs is no case to serve
 
     return write
 
