@@ -122,7 +122,7 @@ def table(results):
     lines = ["| set | fastText | s | baseline | s | difference, points | time ratio |", "|---|---|---|---|---|---|---|"]
     for name, sides in results.items():
         mean = {side: 100 * np.mean(values["accuracy"]) for side, values in sides.items()}
-        spread = {side: 100 * np.std(values["accuracy"]) for side, values in sides.items()}
+        spread = {side: 100 * np.std(values["accuracy"], ddof=1) for side, values in sides.items()}
         seconds = {side: np.median(values["seconds"]) for side, values in sides.items()}
         lines.append(f"| {name} | {mean['fasttext']:.2f} ± {spread['fasttext']:.2f} | {seconds['fasttext']:.1f} "
                      f"| {mean['ours']:.2f} ± {spread['ours']:.2f} | {seconds['ours']:.1f} "

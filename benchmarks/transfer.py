@@ -78,7 +78,7 @@ def main():
                          backbone=str(backbone), fresh=kind == "scratch")
                 results[kind].append(evaluate(run, data=(held_out,), bootstrap_samples=0)["accuracy"])
         print({kind: [round(value, 4) for value in values] for kind, values in results.items()}, flush=True)
-    summary = {kind: {"mean": float(np.mean(values)), "sd": float(np.std(values)), "draws": values}
+    summary = {kind: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "draws": values}
                for kind, values in results.items()}
     target = HERE / "results" / f"transfer-{name}-{arguments.labels}.json"
     target.parent.mkdir(exist_ok=True)

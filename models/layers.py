@@ -44,7 +44,6 @@ class SelfAttention(keras.layers.Layer):
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))  # each (B, H, L, D/H)
         query, key = (rotate(ops.rms_normalization(x, axis=-1)) for x in (query, key))
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * head_dim**-0.5  # (B, H, L, L)
-        # Not minus infinity: a padding row may see nothing at all and must not become NaN.
         scores = scores + ops.cast(ops.logical_not(allowed), scores.dtype)[:, None] * -1e4
         mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, L, D/H)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, hidden.shape[-1]))  # (B·L, D)
