@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 
@@ -52,6 +53,8 @@ def main(arguments=None):
         return 2
     import tyro
 
+    # So that what is half-written is removed; a training takes the signal over and saves first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     function = getattr(importlib.import_module(f"app.{name}"), name)
     try:
         result = tyro.cli(function, prog=f"fromzero {name}", args=arguments[1:])

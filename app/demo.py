@@ -1,5 +1,6 @@
 """The whole chain on real text that comes with ordinary packages: one command, three exported classifiers, one table."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -14,11 +15,11 @@ TASKS = {  # task → (sample sets, classes it tells apart)
     "spam": ("sms",),
 }
 FEW_LABELS = 500
-SEQUENCE_LENGTH = 64
+SEQUENCE_LENGTH = 48
 SENTENCE = "这是一个很好的产品"
 
 
-def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 3.0) -> dict:
+def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.5) -> dict:
     """Runs the whole chain on real English and Chinese text, in about twelve minutes of two cores.
 
     Prepares one bilingual corpus of film reviews, product reviews, news titles and text messages; pretrains a small
@@ -35,6 +36,8 @@ def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 3.0) -> dict:
     from app.pretrain import pretrain
 
     started = time.monotonic()
+    to = Path(to)
+    _claim(to, {"pretrain_minutes": pretrain_minutes, "tasks": TASKS, "sequence_length": SEQUENCE_LENGTH})
     samples = [sample for names in TASKS.values() for sample in names]
     _headline("1  one corpus of English and Chinese, test texts taken out")
     prepare(tuple(f"sample:{name}:train" for name in samples),
@@ -58,6 +61,23 @@ def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 3.0) -> dict:
     return {"results": results, "probability": probability, "exports": exports}
 
 
+def _claim(folder, options):
+    """Takes a new folder, or goes on in one that the same demo has begun.
+
+    Raises:
+        ValueError: the folder was made with other options or by something else.
+    """
+    from models.run_folder import write_json
+
+    path = folder / "demo.json"
+    wanted = json.loads(json.dumps(options))
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != wanted:
+        raise ValueError(f"{folder} holds a demo with other options: choose another --to")
+    if not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
+    write_json(path, wanted)
+
+
 def _train_and_measure(task, to, backbone):
     """Trains the three models of a task on all and on few labels.
 
@@ -70,9 +90,10 @@ def _train_and_measure(task, to, backbone):
     train, validation, test = (tuple(f"sample:{name}:{split}" for name in TASKS[task])
                                for split in ("train", "validation", "test"))
     models = {
-        "baseline": {"model": "baseline", "num_epochs": 3, "ngrams": 50_000, "batch_size": 128},
-        "scratch": {"backbone": str(backbone), "fresh": True, "num_epochs": 1, "batch_size": 64},
-        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 64},
+        "baseline": {"model": "baseline", "num_epochs": 2, "ngrams": 50_000, "batch_size": 128},
+        "scratch": {"backbone": str(backbone), "fresh": True, "num_epochs": 1, "batch_size": 128},
+        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 128,
+                       "learning_rate": 1e-3},
     }
     results = {}
     for few in (None, FEW_LABELS):

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import tyro
 
+from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+from models.run_folder import whole, write_json
+
 WORST_MISTAKES = 30
 SHOWN_CHARACTERS = 500
 
@@ -39,14 +42,12 @@ def evaluate(
         What the JSON file holds: `models.metrics.classification_metrics` and the run, the data, the counts, notes
         and the worst mistakes.
     """
-    data = (data,) if isinstance(data, str) else tuple(data)
+    data = as_tuple(data)
     if not data:
         raise ValueError("evaluate needs at least one source of labelled text. Received: none; name it after --data")
     identity = {"data": list(data), "text_column": text_column, "pair_column": pair_column,
                 "label_column": label_column}
     json_path, html_path = _report_paths(Path(run), report, identity)
-
-    from app.terminal import console, load_tensorflow, progress_bar
 
     load_tensorflow()
     from app.classifier import load_classifier
@@ -54,7 +55,6 @@ def evaluate(
     from data.sources import SkippedRows
     from data.tasks import read_examples
     from models.metrics import classification_metrics
-    from models.run_folder import whole, write_json
 
     classifier = load_classifier(Path(run))
     if classifier.takes_pairs and pair_column is None:

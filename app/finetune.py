@@ -5,12 +5,10 @@ import math
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar, warn
 
-from app.terminal import check_at_least, console, load_tensorflow, progress_bar
-
+LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 # Highest learning rates, chosen on validation splits.
-LONGEST_SEGMENT = 128  # positions of an encoder trained from scratch
 LEARNING_RATES = {"baseline": 5e-3, "scratch": 1e-3, "pretrained": 5e-4}
 
 
@@ -57,7 +55,7 @@ def finetune(
         tokenizer: a tokenizer.json for training from scratch; one is trained on the texts if not given.
         validation: labelled sources to stop by; a share of the data if not given.
         validation_share: that share; 0 = train on every label, for all steps, and keep the last weights.
-        labels: use only so many labels, the classes as even as possible.
+        labels: train on only so many, the classes as even as possible; those to stop by come on top.
         text_column: the column that holds the text; found by its name if not given.
         pair_column: the column that holds the second text, for pairs.
         label_column: the column that holds the label; found by its name if not given.
@@ -78,10 +76,16 @@ def finetune(
         vocabulary_size: of a tokenizer trained here.
         max_skipped: stop after so many unreadable rows.
     """
+    to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
     if to.exists():
         raise ValueError(f"--to must be a new folder. Received: {to}, which exists")
     check_at_least(1, batch_size=batch_size, num_epochs=num_epochs, patience=patience, seeds=seeds)
     check_at_least(8, sequence_length=sequence_length)
+    check_at_least(0, seed=seed)
+    if not 0 <= validation_share < 1:
+        raise ValueError(f"--validation-share must be in [0, 1). Received: {validation_share}")
+    if fresh and backbone == "none":
+        raise ValueError("--fresh takes the shape of a backbone: name it with --backbone")
     load_tensorflow()
     import numpy as np
 
@@ -99,7 +103,9 @@ def finetune(
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     examples, repeated = without_duplicates(read_examples(data, task, skipped, **columns))
-    _at_least_two_classes(examples)
+    if len(set(examples.labels.tolist())) < 2:
+        raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples of "
+                         f"{' and '.join(examples.label_names)}; {repeated} repeated or contradictory ones were left out")
     if validation:
         held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
     elif validation_share:
@@ -124,7 +130,7 @@ def finetune(
                  **_describe_model(model, backbone, size, ngrams, dropout, sequence_length, reader.vocabulary_size,
                                    len(examples.label_names))}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
-    rate = learning_rate or LEARNING_RATES[kind]
+    rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
 
     def build():
         classifier = build_classifier(described)
@@ -152,7 +158,7 @@ def finetune(
                     majority_share=float(np.bincount(held_out.labels).max() / len(held_out)),
                     on_step=lambda step, loss: advance(1, f"loss {loss:.3f}"), stopped=stopped))
             for note in runs[-1].notes:
-                console.print(f"warning: {note}", style="yellow", markup=False)
+                warn(note)
             if stopped():
                 break
 
@@ -176,13 +182,6 @@ def finetune(
     return result
 
 
-def _at_least_two_classes(examples):
-    """Raises ValueError when there is nothing to tell apart."""
-    if len(examples.label_names) < 2:
-        raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples, all of "
-                         f"{examples.label_names[0]!r}")
-
-
 def _describe_model(model, backbone, size, ngrams, dropout, sequence_length, vocabulary_size, num_classes):
     """What `app.classifier.build_classifier` needs to know: {"family": str, "model": dict}."""
     from models.baseline import BaselineConfig
@@ -191,7 +190,8 @@ def _describe_model(model, backbone, size, ngrams, dropout, sequence_length, voc
 
     if model == "baseline":
         return {"family": "baseline", "segment_length": sequence_length,
-                "model": dataclasses.asdict(BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams))}
+                "model": dataclasses.asdict(BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams,
+                                                            dropout=dropout))}
     if backbone == "none":
         config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
                                                    sequence_length=min(sequence_length, LONGEST_SEGMENT)))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tyro
 
+from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
 CHUNK = 1024
 FORMATS = (".csv", ".tsv", ".jsonl")
@@ -46,6 +48,7 @@ def predict(
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
+    run, texts = Path(run), as_tuple(texts)
     if (data is None) != (to is None):
         raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
     if data is not None and texts:
@@ -55,8 +58,6 @@ def predict(
         _check_target(to, overwrite)
     elif not texts and sys.stdin.isatty():
         raise ValueError("nothing to classify: give a text in quotes, pipe texts in, or name a file with --data")
-
-    from app.terminal import load_tensorflow
 
     load_tensorflow()
     from app.classifier import load_classifier
@@ -136,7 +137,6 @@ def _line(result):
 
 
 def _predict_file(classifier, data, to, text_column, pair_column):
-    from app.terminal import console, progress_bar
     from data.sources import SkippedRows
 
     skipped, counts = SkippedRows(), {"rows": 0, "empty": 0}

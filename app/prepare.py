@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 from rich.table import Table
 
-from app.terminal import check_at_least, console, load_tensorflow, progress_bar
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
 
 def prepare(
@@ -44,6 +44,9 @@ def prepare(
         max_skipped: stop after so many unreadable rows.
     """
     check_at_least(8, sequence_length=sequence_length)
+    to, sources, held_out = Path(to), as_tuple(sources), as_tuple(held_out)
+    if not 0 < validation_share < 1:
+        raise ValueError(f"--validation-share must be above 0 and below 1. Received: {validation_share}")
     from data.sources import SkippedRows, fingerprint, read_texts
     from models.run_folder import whole, write_json
 
@@ -69,6 +72,7 @@ def prepare(
     from data.vocabulary import train_tokenizer
 
     skipped = SkippedRows(max_skipped)
+    reader = Tokenizer.load(tokenizer) if tokenizer else None
     with whole(to) as folder:
         folder.mkdir()
         with progress_bar("read and compare", unit="characters") as advance:
@@ -80,9 +84,7 @@ def prepare(
         if not counts["train"] or not counts["validation"]:
             raise ValueError("a corpus needs at least two different documents. "
                              f"Received: {counts} from {', '.join(sources)}")
-        if tokenizer:
-            reader = Tokenizer.load(tokenizer)
-        else:
+        if reader is None:
             with progress_bar("train the tokenizer", counts["train"], "documents") as advance:
                 reader = train_tokenizer(corpus.documents("train"), vocabulary_size, lower_case=not keep_case,
                                          progress=advance)
@@ -99,6 +101,7 @@ def prepare(
             "format": FORMAT, "recipe": recipe, "documents": counts, "rows": rows, "tokens": tokens,
             "unknown_share": float(token_counts["train"][UNK] / tokens), "vocabulary_size": reader.vocabulary_size,
             "tokenizer_sha256": reader.sha256, "skipped": dict(skipped.counts), "skipped_examples": skipped.examples,
+            "near_duplicate_examples": [list(pair) for pair in corpus.near_duplicates],
         }
         write_json(folder / "manifest.json", manifest)
     table = Table(title=f"{to}", title_justify="left", show_header=False)
@@ -133,7 +136,10 @@ def _prepared_already(folder, recipe):
     path = folder / "manifest.json"
     if not path.exists():
         raise ValueError(f"--to must be a new folder. Received: {folder}, which holds something else")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path} is damaged: remove that folder, or choose another --to") from None
     changed = [name for name in recipe if recipe[name] != manifest.get("recipe", {}).get(name)]
     if changed:
         raise ValueError(f"{folder} was prepared from other sources or settings ({', '.join(changed)}). "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import check_at_least, console, load_tensorflow, progress_bar
+from app.terminal import check_at_least, console, load_tensorflow, progress_bar, warn
 
 MASK_RATE = 0.15
 EVALUATIONS = 10  # over the whole training
@@ -49,8 +49,10 @@ def pretrain(
         seed: of the initial weights, the order of the rows and the masks.
     """
     check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
+    to = Path(to)
     load_tensorflow()
     import keras
+    import numpy as np
 
     from data.masking import masked_examples, validation_examples
     from data.order import training_rows
@@ -74,7 +76,7 @@ def pretrain(
     _claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}")
-    _warn(health.unknown_warning(prepared.unknown_share))
+    warn(health.unknown_warning(prepared.unknown_share))
 
     keras.utils.set_random_seed(seed)
     backbone = bert.backbone(config)
@@ -82,12 +84,15 @@ def pretrain(
     trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate)
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
-        _warn(f"checkpoint {name} is damaged; the one before it is used")
+        warn(f"checkpoint {name} is damaged; the one before it is used")
     console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, batch_size), seed,
                                config.vocabulary_size, MASK_RATE)
-    validation = validation_examples(prepared.validation_rows[:VALIDATION_ROWS], config.vocabulary_size, 64, MASK_RATE)
+    # Spread over the whole file: its rows stand in the order in which the sources were read.
+    held_out = np.linspace(0, len(prepared.validation_rows) - 1, min(len(prepared.validation_rows), VALIDATION_ROWS))
+    validation = validation_examples(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64,
+                                     MASK_RATE)
     history = _History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length,
                        losses)
 
@@ -97,8 +102,9 @@ def pretrain(
         def after_step(loss, gradient_norm):
             nonlocal spent
             if trainer.step == 1:
-                _warn(health.first_loss_warning(loss, config.vocabulary_size))
+                warn(health.first_loss_warning(loss, config.vocabulary_size))
             history.losses.append(loss)
+            history.gradient_norm = gradient_norm
             share = min(1.0, budget.share(trainer.step, trainer.seconds))
             advance((share - spent) * (budget.steps or budget.seconds),
                     f"step {trainer.step:,}, loss {loss:.3f}, gradient {gradient_norm:.2f}")
@@ -112,12 +118,12 @@ def pretrain(
         try:
             trainer.run(examples, budget, after_step)
         except NotFiniteError as error:
-            raise ValueError(f"training must stay finite. Received: {error}. The last checkpoint in {to} is good; "
-                             f"choose another folder and a lower --learning-rate than {learning_rate}") from None
+            raise ValueError(f"training must stay finite. Received: {error}. Choose another "
+                             f"folder and a lower --learning-rate than {learning_rate}") from None
         if stopped():
             raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
     result = history.result or history.evaluate()
-    _warn(health.plateau_warning(result["validation_loss"], entropy))
+    warn(health.plateau_warning(result["validation_loss"], entropy))
     for part, name in ((backbone, "backbone"), (model, "masked_lm")):
         with run_folder.whole(to / f"{name}.weights.h5") as path:
             part.save_weights(path)
@@ -138,6 +144,7 @@ class _History:
         self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
         self.tokens_per_step = tokens_per_step
         self.losses = losses  # of the steps since the last evaluation
+        self.gradient_norm = None  # of the last step
         entries = cut_history(folder, trainer.step)
         # Of the last evaluation, if this step has been evaluated: all steps may be done when a training goes on.
         self.result = entries[-1] if entries and entries[-1]["step"] == trainer.step else None
@@ -154,18 +161,20 @@ class _History:
         measured = self.trainer.evaluate(self.validation)
         self.result = {
             "step": step, "seconds": round(self.trainer.seconds, 1), "tokens": step * self.tokens_per_step,
-            "loss": float(np.mean(self.losses)) if self.losses else None, "validation_loss": measured["loss"],
-            "perplexity": math.exp(measured["loss"]), "masked_accuracy": measured["accuracy"]}
+            "loss": float(np.mean(self.losses)) if self.losses else None, "gradient_norm": self.gradient_norm,
+            "validation_loss": measured["loss"],
+            "perplexity": math.exp(min(measured["loss"], 700.0)), "masked_accuracy": measured["accuracy"]}
         self.losses.clear()
         append_history(self.folder, **self.result)
         with self.tensorboard.as_default():
-            for name in ("loss", "validation_loss", "perplexity", "masked_accuracy"):
+            for name in ("loss", "gradient_norm", "validation_loss", "perplexity", "masked_accuracy"):
                 if self.result[name] is not None:
                     tf.summary.scalar(name, self.result[name], step)
         console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
                       f"{self.result['perplexity']:.1f}, masked accuracy {measured['accuracy']:.3f}")
-        for line in guesses(self.trainer.model, self.tokenizer, self.validation[0]):
-            console.print(f"    {line}", markup=False, style="dim")
+        for batch in (self.validation[0], self.validation[len(self.validation) // 2], self.validation[-1]):
+            for line in guesses(self.trainer.model, self.tokenizer, batch, count=1):
+                console.print(f"    {line}", markup=False, style="dim")
         return self.result
 
 
@@ -181,7 +190,10 @@ def _claim(folder, options, tokenizer):
     if (folder / "config.json").exists():
         raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
     if path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path} is damaged: choose another folder") from None
         changed = [name for name in options if options[name] != begun.get(name)]
         if changed:
             raise ValueError(f"{folder} holds a training begun with other options ({', '.join(changed)}). "
@@ -196,11 +208,6 @@ def _claim(folder, options, tokenizer):
 def _bar(budget, trainer):
     total = (budget.steps or budget.seconds) * (1 - budget.share(trainer.step, trainer.seconds))
     return progress_bar("pretrain", total, "steps" if budget.steps else "s")
-
-
-def _warn(message):
-    if message:
-        console.print(f"warning: {message}", style="yellow", markup=False)
 
 
 def guesses(model, tokenizer, batch, count=3, tokens=24):

@@ -3,12 +3,18 @@
 import contextlib
 import os
 import sys
+import tempfile
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 console = Console(highlight=False, soft_wrap=True)
+
+
+def as_tuple(sources):
+    """One source or several, as a tuple."""
+    return (sources,) if isinstance(sources, (str, os.PathLike)) else tuple(sources)
 
 
 def check_at_least(minimum, **options):
@@ -18,21 +24,42 @@ def check_at_least(minimum, **options):
             raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}. Received: {value}")
 
 
-def load_tensorflow():
-    """Imports TensorFlow and silences what its C++ side writes.
+def warn(message):
+    """Shows a warning, if there is one."""
+    if message:
+        console.print(f"warning: {message}", style="yellow", markup=False)
 
-    Those notes go straight to file descriptor 2, most before any logger exists; TF_CPP_MIN_LOG_LEVEL no longer
-    silences them. So the descriptor leads nowhere from here on, and Python's own errors take a copy of it.
+
+def load_tensorflow():
+    """Imports TensorFlow without its start-up notes.
+
+    They go straight to file descriptor 2 before any logger exists, at the import and when devices are first looked at;
+    TF_CPP_MIN_LOG_LEVEL no longer silences them. If the import fails they are shown.
+
+    Raises:
+        ValueError: Keras is set to another backend.
     """
-    if "tensorflow" in sys.modules:
-        return
-    sys.stderr.flush()
-    with contextlib.suppress(OSError, ValueError):  # a notebook's stderr has no descriptor and is not touched
-        if sys.stderr.fileno() == 2:
-            sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    import tensorflow  # noqa: F401
+    if "tensorflow" not in sys.modules:
+        sys.stderr.flush()
+        with tempfile.TemporaryFile() as notes:
+            descriptor = os.dup(2)
+            os.dup2(notes.fileno(), 2)
+            try:
+                import tensorflow
+
+                tensorflow.config.list_logical_devices()
+            except BaseException:
+                notes.seek(0)
+                os.write(descriptor, notes.read())
+                raise
+            finally:
+                os.dup2(descriptor, 2)
+                os.close(descriptor)
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError("training and export run on Keras's TensorFlow backend. Received: "
+                         f"{keras.backend.backend()}; unset KERAS_BACKEND or mend ~/.keras/keras.json")
 
 
 class _Rate(TextColumn):

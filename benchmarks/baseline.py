@@ -72,7 +72,6 @@ def run_fasttext(name, files, temporary):
         rows = read(file) if str(file).endswith(".gz") else [json.loads(line) for line in open(file, encoding="utf-8")]
         paths.append(temporary / f"{Path(file).name}.fasttext")
         fasttext_file(rows, paths[-1], name in CHINESE)
-        size = len(rows) if len(paths) == 1 else size
     train, dev, test = paths
 
     def run(held_out, epochs):
@@ -80,6 +79,8 @@ def run_fasttext(name, files, temporary):
                                  "3" if name in CHINESE else "2"], check=True, capture_output=True, text=True).stdout
         return json.loads(output)
 
+    with open(train, encoding="utf-8") as lines:
+        size = sum(1 for _ in lines)
     epochs = max((5, 15) if size > 8000 else (15, 50), key=lambda count: run(dev, count)["accuracy"])
     return {**run(test, epochs), "epochs": epochs}
 

@@ -9,6 +9,7 @@ distinct and vocabulary and lengths stay real.
 import argparse
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -28,11 +29,17 @@ def write_text(data, megabytes, path):
     written = 0
     with open(path, "w", encoding="utf-8") as file:
         while written < megabytes * 1_000_000:
-            words = chance.choice(documents).split(" ")
+            words, other = (units(chance.choice(documents)) for _ in range(2))
             # Every fourth word from somewhere else: far below the threshold for near-duplicates.
-            other = chance.choice(documents).split(" ")
             words = [chance.choice(other) if chance.random() < 0.25 else word for word in words]
-            written += file.write(line := " ".join(words) + "\n") - len(line) + len(line.encode())
+            line = "".join(words) + "\n"
+            file.write(line)
+            written += len(line.encode())
+
+
+def units(text):
+    """Words with the space before them, or characters where there are hardly any spaces."""
+    return re.findall(r" ?[^ ]+", text) if text.count(" ") > len(text) / 20 else list(text)
 
 
 def measure(text, folder):
@@ -48,7 +55,7 @@ def measure(text, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the open sets")
+    parser.add_argument("--data", type=Path, required="--measure" not in sys.argv, help="folder of the open sets")
     parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500])
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -9,7 +9,6 @@ imdb every fifth test review is read, as in the published bar.
 """
 
 import argparse
-import gzip
 import json
 import tempfile
 from pathlib import Path

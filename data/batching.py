@@ -25,7 +25,7 @@ def encode_examples(tokenizer, texts, pairs, sequence_length, segment_length):
         texts: tf.string (B,).
         pairs: tf.string (B,) or None; a pair is one segment.
         sequence_length: the longest row, in tokens.
-        segment_length: the longest segment, in tokens, at least 4: the positions of the encoder.
+        segment_length: the longest segment, in tokens, at least 4: the documents the encoder was trained on.
 
     Returns:
         {"token_ids", "segment_ids"}: int32 (B, longest row); segments count from 1, 0 = padding.
@@ -34,8 +34,8 @@ def encode_examples(tokenizer, texts, pairs, sequence_length, segment_length):
     if pairs is None:
         rows = _segmented(ids, sequence_length, segment_length)
     else:
-        second = tokenizer.encode(cleaned(pairs))
         room = segment_length - 3
+        ids, second = ids[:, :room], tokenizer.encode(cleaned(pairs))[:, :room]
         length = tf.minimum(ids.row_lengths(), tf.maximum(room - second.row_lengths(), room // 2))
         second_length = tf.minimum(second.row_lengths(), room - length)
         cls, sep = (tf.fill([ids.nrows(), 1], special) for special in (CLS, SEP))

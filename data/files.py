@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data.decoding import NUL, UNDECODABLE, decoded_lines
+from data.decoding import UNDECODABLE, decoded_lines
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 _FIELD_CHARACTERS = 1 << 27  # an unclosed quote cannot swallow more than this much of a csv file
@@ -66,7 +66,7 @@ def file_kind(path: Path) -> str | None:
 
 
 def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
-              whole_files: bool = False) -> Iterator[Row]:
+              whole_files: bool = False, alone: bool = True) -> Iterator[Row]:
     """Yields the rows of a file whose `file_kind` is not None.
 
     .txt: a line is a row {"text": line}; with `whole_files` the file is one row.
@@ -74,6 +74,9 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     one of `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values
     are the file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are
     optional. .jsonl and .parquet: numbers become text, null becomes "", lists and objects are left out.
+
+    Args:
+        alone: it is the only file of its source; of several, an empty one is only counted.
 
     Raises:
         ValueError: the file is corrupt or empty; too many rows were skipped.
@@ -99,7 +102,9 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeError, csv.Error) as error:
         raise ValueError(f"{path} is corrupt and cannot be read: {error}") from error
     if row is None and skipped.total == skipped_before:
-        raise ValueError(f"{path} is empty: it holds no rows")
+        if alone:
+            raise ValueError(f"{path} is empty: it holds no rows")
+        skipped.add("an empty file", str(path))  # one of many does not stop the job
 
 
 def _good_lines(path: Path, skipped: SkippedRows) -> Iterator[tuple[int, str]]:
@@ -170,7 +175,8 @@ def _csv_rows(path: Path, skipped: SkippedRows, header_names: Sequence[str]) -> 
             except StopIteration:
                 return
             except csv.Error as error:
-                skipped.add(f"broken quoting ({error})", f"{path}:{start}")
+                for line in range(start, reader.line_num + 1):  # an unclosed quote swallows many
+                    skipped.add(f"broken quoting ({error})", f"{path}:{line}")
                 faults.clear()
                 continue
             if faults:

@@ -61,7 +61,8 @@ def read_tables(source: str, skipped: SkippedRows, *, header_names: Sequence[str
     if scheme == "tfds":
         return [_read_tfds(name)]
     header_names = (*TEXT_COLUMNS, *PAIR_COLUMNS, *LABEL_COLUMNS, *header_names)
-    return [read_file(path, skipped, header_names, whole_files=whole_files) for path in find_paths(source)]
+    paths = find_paths(source)
+    return [read_file(path, skipped, header_names, whole_files=whole_files, alone=len(paths) == 1) for path in paths]
 
 
 def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | None = None, *,

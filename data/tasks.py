@@ -10,8 +10,8 @@ from data.sources import LABEL_COLUMNS, TEXT_COLUMNS, clean_text, find_column, r
 # What people call the classes of a task, folded to lower case → the one name used here.
 LABEL_ALIASES = {
     "sentiment": {
-        "negative": ("0", "neg", "negative", "bad", "-1", "负面", "负", "消极", "差评"),
-        "positive": ("1", "pos", "positive", "good", "+1", "正面", "正", "积极", "好评"),
+        "negative": ("0", "neg", "negative", "bad", "负面", "负", "消极", "差评"),
+        "positive": ("1", "pos", "positive", "good", "正面", "正", "积极", "好评"),
     },
     "spam": {
         "ham": ("0", "ham", "no", "not spam", "normal", "false", "正常"),
@@ -76,6 +76,9 @@ def read_examples(sources, task, skipped, *, text_column=None, pair_column=None,
             if not text or not label:
                 skipped.add("no text" if not text else "no label", row.place)
                 continue
+            if canonical and label.casefold() not in canonical:
+                raise ValueError(f"{task} has the classes {' and '.join(LABEL_ALIASES[task])}. Received: {label!r} at "
+                                 f"{row.place}. Other classes: --task classify")
             label = canonical.get(label.casefold(), label)
             if label_names is not None and label not in label_names:
                 raise ValueError(f"a label must be one of {', '.join(label_names)}. "

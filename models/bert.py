@@ -1,4 +1,4 @@
-"""BERT: a Transformer encoder (Devlin et al. 2019) for few minutes: pre-norm, rotary, packed."""
+"""BERT: a Transformer encoder (Devlin et al. 2019) with present norms and positions, on packed rows."""
 
 import keras
 from keras import ops

@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 
-from models.trainer import Budget, Trainer
+from models.trainer import Budget, NotFiniteError, Trainer
 
 RESTARTS = 2
 
@@ -54,9 +54,15 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
         attempt_seed = seed + 1000 * attempt
         keras.utils.set_random_seed(attempt_seed)
         trainer = Trainer(*build(), learning_rate, warmup=warmup)
-        best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, patience, on_step,
-                               stopped)
-        failure = failed(history, majority_share)
+        try:
+            best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, patience,
+                                   on_step, stopped)
+            failure = failed(history, majority_share)
+        except NotFiniteError as error:
+            if attempt == RESTARTS:
+                raise ValueError(f"training must stay finite. Received: {error}, from {RESTARTS + 1} seeds. "
+                                 f"Lower the learning rate from {learning_rate}") from None
+            failure = str(error)
         if failure is None or stopped():
             break
         notes.append(f"seed {attempt_seed}: {failure}" + ("; started again" if attempt < RESTARTS else ""))
@@ -75,7 +81,8 @@ def _train(trainer, batches, validation_batches, steps, patience, on_step, stopp
         losses.append(loss)
         if on_step:
             on_step(trainer.step, loss)
-        if trainer.step % every and trainer.step < steps and not stopped():
+        due = trainer.step == steps or stopped() or (patience is not None and trainer.step % every == 0)
+        if not due:
             return True
         validation = trainer.evaluate(validation_batches())
         history.append({"step": trainer.step, "loss": float(np.mean(losses)), "gradient_norm": gradient_norm,
@@ -102,7 +109,8 @@ def failed(history, majority_share):
     """
     accuracy = max(entry["validation_accuracy"] for entry in history)
     first, last = history[0]["loss"], history[-1]["loss"]
-    if accuracy <= majority_share + 1e-6 and last > 0.95 * first:
+    one_class_only = abs(accuracy - majority_share) < 1e-6
+    if one_class_only or (accuracy < majority_share and last > 0.95 * first):
         return (f"the training loss stayed at {last:.3f} and the validation accuracy at {accuracy:.3f}, "
                 "what naming the largest class alone would reach")
     return None

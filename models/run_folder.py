@@ -31,14 +31,19 @@ def whole(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras chooses the format of weights by it.
     temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+    _remove(temporary)  # of a killed process that had the same number
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path, values):
