@@ -8,7 +8,6 @@ from pathlib import Path
 import tyro
 
 from app.terminal import as_tuple, console, load_tensorflow, progress_bar
-from models.run_folder import whole, write_json
 
 WORST_MISTAKES = 30
 SHOWN_CHARACTERS = 500
@@ -55,6 +54,7 @@ def evaluate(
     from data.sources import SkippedRows
     from data.tasks import read_examples
     from models.metrics import classification_metrics
+    from models.run_folder import whole, write_json
 
     classifier = load_classifier(Path(run))
     if classifier.takes_pairs and pair_column is None:

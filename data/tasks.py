@@ -76,7 +76,7 @@ def read_examples(sources, task, skipped, *, text_column=None, pair_column=None,
             if not text or not label:
                 skipped.add("no text" if not text else "no label", row.place)
                 continue
-            if canonical and label.casefold() not in canonical:
+            if canonical and label_names is None and label.casefold() not in canonical:
                 raise ValueError(f"{task} has the classes {' and '.join(LABEL_ALIASES[task])}. Received: {label!r} at "
                                  f"{row.place}. Other classes: --task classify")
             label = canonical.get(label.casefold(), label)

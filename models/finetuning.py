@@ -81,8 +81,7 @@ def _train(trainer, batches, validation_batches, steps, patience, on_step, stopp
         losses.append(loss)
         if on_step:
             on_step(trainer.step, loss)
-        due = trainer.step == steps or stopped() or (patience is not None and trainer.step % every == 0)
-        if not due:
+        if trainer.step % every and trainer.step < steps and not stopped():
             return True
         validation = trainer.evaluate(validation_batches())
         history.append({"step": trainer.step, "loss": float(np.mean(losses)), "gradient_norm": gradient_norm,
