@@ -20,7 +20,7 @@ SENTENCE = "这是一个很好的产品"
 
 
 def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.5) -> dict:
-    """Runs the whole chain on real English and Chinese text, in about twelve minutes of two cores.
+    """Runs the whole chain on real English and Chinese text.
 
     Prepares one bilingual corpus of film reviews, product reviews, news titles and text messages; pretrains a small
     BERT on it; fine-tunes it for sentiment, topic and spam beside a simple baseline and the same encoder from
@@ -128,10 +128,11 @@ def _headline(text):
 
 def _last_screen(results, exports, probability, seconds):
     """The table of all results, the sentence, and where the models lie."""
-    names = {"baseline": "Embedding + GlobalAveragePooling", "scratch": "encoder from scratch",
-             "pretrained": "encoder, pretrained"}
-    table = Table(title="Test split, 95 % intervals", title_justify="left")
-    for column in ("task", "model", "accuracy, all labels", "macro F1", f"accuracy, {FEW_LABELS} labels", "macro F1"):
+    names = {"baseline": "baseline", "scratch": "from scratch", "pretrained": "pretrained"}
+    table = Table(title="Test split, per cent, 95 % intervals. baseline: Embedding + GlobalAveragePooling; from scratch and "
+                        "pretrained: the same encoder", title_justify="left")
+    for column in ("task", "model", "accuracy\nall labels", "macro F1\nall labels", f"accuracy\n{FEW_LABELS} labels",
+                   f"macro F1\n{FEW_LABELS} labels"):
         table.add_column(column)
     for task, measured in results.items():
         for model, name in names.items():
@@ -140,9 +141,8 @@ def _last_screen(results, exports, probability, seconds):
                 metrics = measured[model, few]
                 for metric in ("accuracy", "macro_f1"):
                     low, high = metrics["intervals"][metric]
-                    cells.append(f"{metrics[metric]:.3f} [{low:.3f}, {high:.3f}]", )
-            table.add_row(task if model == "baseline" else "", name, *(cell.replace("[", r"\[") for cell in cells),
-                          end_section=model == "pretrained")
+                    cells.append(f"{100 * metrics[metric]:.1f} ({100 * low:.1f}–{100 * high:.1f})")
+            table.add_row(task if model == "baseline" else "", name, *cells, end_section=model == "pretrained")
     _headline("7  results")
     console.print(table)
     console.print(f"「{SENTENCE}」 is positive with probability {probability:.3f}")
