@@ -3,4 +3,4 @@
 import os
 
 # Before anything imports TensorFlow: its start-up notes are of no use to somebody who trains a model.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

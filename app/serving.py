@@ -40,7 +40,8 @@ def serving_module(classifier):
     texts = {name: tf.TensorSpec([None], tf.string, name=name)
              for name in (("text", "pair") if classifier.takes_pairs else ("text",))}
     ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
-    module.from_text, module.from_token_ids = tf.function(from_text), tf.function(from_token_ids)
+    module.from_text, module.from_token_ids = (tf.function(signature, autograph=False)
+                                                 for signature in (from_text, from_token_ids))
     return module, {"serving_default": module.from_text.get_concrete_function(**texts),
                     "token_ids": module.from_token_ids.get_concrete_function(ids)}
 

@@ -33,8 +33,8 @@ def warn(message):
 def load_tensorflow():
     """Imports TensorFlow without its start-up notes.
 
-    They go straight to file descriptor 2 before any logger exists, at the import and when devices are first looked at;
-    TF_CPP_MIN_LOG_LEVEL no longer silences them. If the import fails they are shown.
+    The first of them go straight to file descriptor 2 before any logger exists, at the import and when devices are
+    first looked at; if the import fails they are shown. The later ones obey TF_CPP_MIN_LOG_LEVEL (app/__init__.py).
 
     Raises:
         ValueError: Keras is set to another backend.
@@ -48,6 +48,7 @@ def load_tensorflow():
                 import tensorflow
 
                 tensorflow.config.list_logical_devices()
+                tensorflow.get_logger().setLevel("ERROR")
             except BaseException:
                 notes.seek(0)
                 os.write(descriptor, notes.read())

@@ -153,6 +153,7 @@ def encode_all(tokenizer, examples, sequence_length, segment_length, progress=No
     """
     texts = (examples.texts,) if examples.pairs is None else (examples.texts, examples.pairs)
 
+    @tf.autograph.experimental.do_not_convert
     def encode(text, pair=None):
         return tf.RaggedTensor.from_tensor(
             encode_examples(tokenizer, text, pair, sequence_length, segment_length)["token_ids"], padding=PAD)

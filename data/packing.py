@@ -4,6 +4,7 @@ A row is a sequence of segments, each `[CLS] ids… [SEP]`; what is left at its 
 than a row becomes several segments. The segment boundaries need no second file: a segment starts at each [CLS].
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 from data.tokenizer import CLS, PAD, SEP
 
 OPEN_ROWS = 64
+BATCH_SIZE = 256  # documents encoded at once
 
 
 class RowWriter:
@@ -31,9 +33,11 @@ class RowWriter:
         self.sequence_length = sequence_length
         self.dtype = row_dtype(vocabulary_size)
         self.file = open(path, "wb")
-        self.open_rows = []  # lists of ids
         self.num_rows = 0
-        self.num_tokens = 0
+        # Unfinished rows by the places still free in them, and the bits of those numbers of which there are any.
+        self._unfinished = [[] for _ in range(sequence_length + 1)]
+        self._free_places = 0
+        self.num_unfinished = 0
 
     def add(self, ids):
         """Packs one document. ids: sequence of int, without special tokens; may be empty."""
@@ -42,23 +46,34 @@ class RowWriter:
             self._place([CLS, *ids[start : start + room], SEP])
 
     def _place(self, segment):
-        self.num_tokens += len(segment)
-        fitting = [row for row in self.open_rows if len(row) + len(segment) <= self.sequence_length]
-        row = max(fitting, key=len, default=None)
+        row = self._take_fullest(len(segment))
         if row is None:
-            if len(self.open_rows) == OPEN_ROWS:
-                self._write(max(self.open_rows, key=len))
-            self.open_rows.append(segment)
+            if self.num_unfinished == OPEN_ROWS:
+                self._write(self._take_fullest(0))
             row = segment
         else:
-            row.extend(segment)
-        # Nothing but an empty document fits into fewer than three places.
-        if len(row) > self.sequence_length - 3:
+            row += segment
+        free = self.sequence_length - len(row)
+        if free < 3:  # nothing but an empty document would fit
             self._write(row)
+        else:
+            self._unfinished[free].append(row)
+            self._free_places |= 1 << free
+            self.num_unfinished += 1
+
+    def _take_fullest(self, needed):
+        """The fullest unfinished row with so many free places, no longer among them; None if there is none."""
+        fitting = self._free_places >> needed
+        if not fitting:
+            return None
+        free = needed + (fitting & -fitting).bit_length() - 1  # the lowest bit
+        row = self._unfinished[free].pop()
+        self.num_unfinished -= 1
+        if not self._unfinished[free]:
+            self._free_places ^= 1 << free
+        return row
 
     def _write(self, row):
-        # By identity: two unfinished rows may be equal.
-        self.open_rows = [other for other in self.open_rows if other is not row]
         padded = np.zeros(self.sequence_length, self.dtype)
         padded[: len(row)] = row
         self.file.write(padded.tobytes())
@@ -66,8 +81,8 @@ class RowWriter:
 
     def close(self):
         """Writes the unfinished rows too."""
-        for row in list(self.open_rows):
-            self._write(row)
+        while self.num_unfinished:
+            self._write(self._take_fullest(0))
         self.file.close()
 
 
@@ -85,8 +100,10 @@ def pack_documents(documents, tokenizer, path, sequence_length, progress=None):
     """
     writer = RowWriter(path, sequence_length, tokenizer.vocabulary_size)
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    dataset = tf.data.Dataset.from_generator(lambda: iter(documents), output_signature=tf.TensorSpec([], tf.string))
-    for batch in dataset.batch(256).map(tokenizer.encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4):
+    documents = iter(documents)
+    batches = iter(lambda: list(itertools.islice(documents, BATCH_SIZE)), [])
+    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=tf.TensorSpec([None], tf.string))
+    for batch in dataset.map(tokenizer.encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4):
         values, splits = batch.values.numpy(), batch.row_splits.numpy()
         counts += np.bincount(values, minlength=len(counts))
         for start, end in zip(splits[:-1], splits[1:]):

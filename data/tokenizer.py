@@ -13,6 +13,7 @@ One tf.function does it eagerly, in tf.data and inside a SavedModel: there is no
 equal. Sentence pairs, lengths, [CLS] and [SEP] are data/batching.py's, training is data/vocabulary.py's.
 """
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -62,7 +63,7 @@ class Tokenizer(tf.Module):
                 tf.lookup.KeyValueTensorInitializer(words, numbers), default_value=-1
             )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def encode(self, texts):
         """tf.string (B,) → tf.RaggedTensor int32 (B, None): ids without [CLS], [SEP] and padding.
 
@@ -128,7 +129,7 @@ class Tokenizer(tf.Module):
             node, alive_last = step(node, alive_last, tf.gather_nd(following, alive + depth))
         return tf.tensor_scatter_nd_update(last, alive, alive_last)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def normalize(self, texts):
         """tf.string (B,) → tf.string (B,): the text as the tokenizer sees it."""
         with tf.device("CPU"):
@@ -156,9 +157,15 @@ class Tokenizer(tf.Module):
                 raise ValueError(f"version {definition['version']}, but this program reads {FORMAT_VERSION}")
             if tuple(definition["vocabulary"][: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
                 raise ValueError(f"the vocabulary does not begin with {SPECIAL_TOKENS}")
-            return cls(definition)
+            return _tokenizer(text)
         except (KeyError, TypeError, IndexError, ValueError, tf.errors.OpError) as error:
             raise ValueError(f"{path} is no tokenizer of this version ({error!r}); train it anew") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(definition_text):
+    """The tokenizer of a definition: its tables are built and its graph is traced once in a process."""
+    return Tokenizer(json.loads(definition_text))
 
 
 def _double_array(vocabulary: list[str], table_size: int):

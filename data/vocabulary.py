@@ -98,7 +98,7 @@ def _normalized(character: str, lower_case: bool) -> str:
 def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
     """How often each word (with its ▁) occurs, and each code point int64 (table_size,)."""
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def count(texts):
         words, characters, *_ = splitter.words(texts)
         unique, _, counts = tf.unique_with_counts(words)

@@ -1,7 +1,6 @@
 """A classifier and batches in, its best weights by validation out; failed runs are seen and started again."""
 
 import dataclasses
-import math
 
 import keras
 import numpy as np
@@ -20,7 +19,7 @@ class Finetuned:
         weights: list of arrays for `model.set_weights`.
         validation: {"loss", "accuracy", "count"} of these weights.
         seconds: time spent in training steps.
-        history: one dict per evaluation.
+        history: one dict per interval, its mean training loss among others.
         notes: what a user should know: restarts, an interruption.
     """
 
@@ -32,17 +31,19 @@ class Finetuned:
     notes: list
 
 
-def finetune_classifier(build, training_batches, validation_batches, *, learning_rate, steps, patience, seed,
-                        majority_share, warmup=0.1, on_step=None, stopped=lambda: False):
+def finetune_classifier(build, training_batches, validation_batches, *, learning_rate, steps, interval, patience, seed,
+                        class_shares, warmup=0.1, on_step=None, stopped=lambda: False):
     """Trains until the steps are done or validation has not improved for a while.
 
     Args:
         build: `build()` → (model, optimizer), called after the seed is set.
         training_batches: `training_batches(seed)` → endless iterable of batches, a pure function of the seed.
         validation_batches: `validation_batches()` → iterable of batches.
+        interval: steps between two evaluations.
         patience: evaluations without improvement after which training ends and the best weights are kept. None: all
-            steps are done and the last weights are kept, for when every label is needed for training.
-        majority_share: the share of the largest class: what a model without understanding reaches.
+            steps are done, the last weights are kept and they alone are evaluated, for when every label is needed for
+            training.
+        class_shares: float (C,), how much of the training each class is, weights counted in; they sum to 1.
         on_step: called as `on_step(step, loss)`.
         stopped: True when the user asked to stop: the best weights so far are returned.
 
@@ -55,9 +56,9 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
         keras.utils.set_random_seed(attempt_seed)
         trainer = Trainer(*build(), learning_rate, warmup=warmup)
         try:
-            best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, patience,
-                                   on_step, stopped)
-            failure = failed(history, majority_share)
+            best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, interval,
+                                   patience, on_step, stopped)
+            failure = failed(history, class_shares, best["validation"]["count"])
         except NotFiniteError as error:
             if attempt == RESTARTS:
                 raise ValueError(f"training must stay finite. Received: {error}, from {RESTARTS + 1} seeds. "
@@ -71,9 +72,8 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
     return Finetuned(attempt_seed, best["weights"], best["validation"], trainer.seconds, history, notes)
 
 
-def _train(trainer, batches, validation_batches, steps, patience, on_step, stopped):
-    """Runs one attempt; returns the kept evaluation with its weights, and all evaluations."""
-    every = math.ceil(steps / 10)
+def _train(trainer, batches, validation_batches, steps, interval, patience, on_step, stopped):
+    """Runs one attempt; returns the kept evaluation with its weights, and the history."""
     best = {}
     history, losses = [], []
 
@@ -81,35 +81,43 @@ def _train(trainer, batches, validation_batches, steps, patience, on_step, stopp
         losses.append(loss)
         if on_step:
             on_step(trainer.step, loss)
-        if trainer.step % every and trainer.step < steps and not stopped():
+        is_last = trainer.step == steps or stopped()
+        if trainer.step % interval and not is_last:
+            return True
+        history.append({"step": trainer.step, "loss": float(np.mean(losses)), "gradient_norm": gradient_norm})
+        losses.clear()
+        if patience is None and not is_last:
             return True
         validation = trainer.evaluate(validation_batches())
-        history.append({"step": trainer.step, "loss": float(np.mean(losses)), "gradient_norm": gradient_norm,
-                        "validation_loss": validation["loss"], "validation_accuracy": validation["accuracy"]})
-        losses.clear()
+        history[-1].update(validation_loss=validation["loss"], validation_accuracy=validation["accuracy"])
         # By loss among equals: with few validation examples many evaluations have the same accuracy.
         rank = (validation["accuracy"], -validation["loss"])
-        if patience is None or not best or rank > best["rank"]:
+        if not best or rank > best["rank"]:
             best.update(rank=rank, validation=validation, weights=trainer.model.get_weights(), age=0)
         else:
             best["age"] += 1
-        return (patience is None or best["age"] < patience) and not stopped()
+        return not is_last and best["age"] < patience
 
     trainer.run(batches, Budget(steps=steps), after_step)
     return best, history
 
 
-def failed(history, majority_share):
+def failed(history, class_shares, num_validation):
     """Why a run is no good, or None: the gradients vanished at the start and it learned the class sizes at most.
 
+    Then its accuracy is the share of the largest class or less, and its loss the entropy of the shares.
+
     Args:
-        history: evaluations of one run, as `finetune_classifier` records them.
-        majority_share: share of the largest class among the validation examples.
+        history: of one run, as `finetune_classifier` records it.
+        class_shares: float (C,), summing to 1.
+        num_validation: validation examples, N.
     """
-    accuracy = max(entry["validation_accuracy"] for entry in history)
-    first, last = history[0]["loss"], history[-1]["loss"]
-    one_class_only = abs(accuracy - majority_share) < 1e-6
-    if one_class_only or (accuracy < majority_share and last > 0.95 * first):
-        return (f"the training loss stayed at {last:.3f} and the validation accuracy at {accuracy:.3f}, "
-                "what naming the largest class alone would reach")
+    accuracy = max(entry.get("validation_accuracy", 0.0) for entry in history)
+    loss = history[-1]["loss"]
+    shares = class_shares[class_shares > 0]
+    # Two standard errors above: a small validation split may hold more of the largest class.
+    largest = shares.max() + 2 * np.sqrt(shares.max() * (1 - shares.max()) / num_validation)
+    if accuracy <= largest and loss > -0.95 * np.sum(shares * np.log(shares)):
+        return (f"the training loss stayed at {loss:.3f} and the validation accuracy at {accuracy:.3f}, "
+                "what the sizes of the classes alone would reach")
     return None

@@ -1,6 +1,7 @@
 """Variables in, optimizers out: which variable learns how fast, and how the learning rate moves over a training."""
 
 import keras
+import tensorflow as tf
 
 
 def learning_rate_share(share, warmup=0.06):
@@ -28,41 +29,42 @@ def pretraining_optimizer(learning_rate):
                                  name="muon")
 
 
-class LayerwiseAdamW:
+class LayerwiseAdamW(keras.optimizers.AdamW):
     """AdamW with a learning rate of its own for each depth (Howard & Ruder 2018, section 3.2, "discriminative").
 
-    The head learns at the full rate, every layer below it at `decay` times the rate of the one above.
-    Has the part of the interface of `keras.optimizers.Optimizer` that the trainer uses.
+    The head learns at the full rate, every layer below it at `decay` times the rate of the one above. Of an embedding
+    table only the rows that a batch has used move, and their moments: most of a large table costs nothing. Weights
+    decay at the full rate; biases, norms and embeddings do not.
     """
 
-    def __init__(self, learning_rate, depths, decay, weight_decay=0.01):
+    def __init__(self, learning_rate, depths, decay=1.0, weight_decay=0.01):
         """
         Args:
             learning_rate: the highest learning rate.
             depths: list of lists of variables, from the head downwards.
             decay: in (0, 1]; 1 = the same rate everywhere.
         """
-        depths = [variables for variables in depths if variables] if decay < 1 else [sum(depths, [])]
-        self.factors = [decay**depth for depth in range(len(depths))]
-        self.depths = depths
-        self.optimizers = [keras.optimizers.AdamW(learning_rate * factor, weight_decay=weight_decay, beta_2=0.98)
-                           for factor in self.factors]
-        for optimizer, variables in zip(self.optimizers, depths):
-            optimizer.exclude_from_weight_decay(var_names=["bias", "scale", "norm"])
-            optimizer.build(variables)
+        super().__init__(learning_rate, weight_decay=weight_decay, beta_2=0.98, name="layerwise_adamw")
+        self.exclude_from_weight_decay(var_names=["bias", "scale", "norm", "embedding"])
+        self.build(sum(depths, []))
+        self.factors = [decay**depth for depth, variables in enumerate(depths) for _ in variables]
 
-    @property
-    def variables(self):
-        return [variable for optimizer in self.optimizers for variable in optimizer.variables]
-
-    def set_learning_rate(self, learning_rate):
-        for optimizer, factor in zip(self.optimizers, self.factors):
-            optimizer.learning_rate.assign(learning_rate * factor)
-
-    def apply(self, gradients, variables):
-        gradient_of = {id(variable): gradient for gradient, variable in zip(gradients, variables)}
-        for optimizer, group in zip(self.optimizers, self.depths):
-            optimizer.apply([gradient_of[id(variable)] for variable in group], group)
+    def update_step(self, gradient, variable, learning_rate):
+        number = self._get_variable_index(variable)
+        learning_rate *= self.factors[number]
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        rows, places = tf.unique(gradient.indices)
+        gradient = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+        momentum, velocity = self._momentums[number].value, self._velocities[number].value
+        first = self.beta_1 * tf.gather(momentum, rows) + (1 - self.beta_1) * gradient
+        second = self.beta_2 * tf.gather(velocity, rows) + (1 - self.beta_2) * gradient**2
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        corrected = learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        momentum.scatter_update(tf.IndexedSlices(first, rows))
+        velocity.scatter_update(tf.IndexedSlices(second, rows))
+        variable.scatter_sub(tf.IndexedSlices(corrected * first / (tf.sqrt(second) + self.epsilon), rows))
 
 
 def depths(model, num_layers):

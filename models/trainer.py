@@ -57,14 +57,13 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-        if isinstance(optimizer, keras.Optimizer):
-            optimizer.build(model.trainable_variables)
+        optimizer.build(model.trainable_variables)
         # Shapes from the model, which leaves lengths open: batches of every length share one trace.
         batch = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
         batch["labels"] = tf.TensorSpec(model.output.shape[:-1], tf.int32)
         batch["sample_weight"] = tf.TensorSpec(model.output.shape[:-1], tf.float32)
-        self._train_step = tf.function(self._train_step_eagerly, [batch, tf.TensorSpec([], tf.float32)])
-        self._evaluation_step = tf.function(self._evaluation_step_eagerly, [batch])
+        self._train_step = tf.function(self._train_step_eagerly, [batch, tf.TensorSpec([], tf.float32)], autograph=False)
+        self._evaluation_step = tf.function(self._evaluation_step_eagerly, [batch], autograph=False)
 
     @property
     def variables(self):
@@ -76,12 +75,9 @@ class Trainer:
         with tf.GradientTape() as tape:
             loss = self.loss(labels, self.model(inputs, training=True), weight)
         variables = self.model.trainable_variables
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, [v.value for v in variables])]
+        gradients = tape.gradient(loss, [v.value for v in variables])
         gradients, norm = tf.clip_by_global_norm(gradients, self.clip_norm)
-        if isinstance(self.optimizer, keras.Optimizer):
-            self.optimizer.learning_rate.assign(learning_rate)
-        else:
-            self.optimizer.set_learning_rate(learning_rate)
+        self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, variables)
         return loss, norm
 

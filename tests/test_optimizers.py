@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models import bert, heads
 from models.config import EncoderConfig
@@ -37,20 +38,20 @@ def some_gradients(model, seed=1):
     return [random.normal(0, 1, variable.shape).astype(np.float32) for variable in model.trainable_variables]
 
 
-def adamw(value, gradients, rate, weight_decay):
-    """Loshchilov & Hutter 2019, algorithm 2, with the schedule's multiplier folded into the rate."""
+def adamw(value, gradients, rate, weight_decay, share=1.0):
+    """Loshchilov & Hutter 2019, algorithm 2; Adam's part of the step, not the decay, is multiplied by `share`."""
     first = second = 0.0
     for step, gradient in enumerate(gradients, 1):
         first = BETA_1 * first + (1 - BETA_1) * gradient
         second = BETA_2 * second + (1 - BETA_2) * gradient**2
         value = value - rate * weight_decay * value
-        corrected = rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+        corrected = share * rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
         value = value - corrected * first / (np.sqrt(second) + EPSILON)
     return value
 
 
 def is_decayed(variable):
-    return variable.name not in ("bias", "scale")
+    return variable.name not in ("bias", "scale", "embeddings")
 
 
 def test_every_variable_has_one_depth(classifier):
@@ -80,7 +81,7 @@ def test_each_depth_takes_its_own_adamw_step(classifier, decay):
     groups = depths(classifier, CONFIG.num_layers)
     before = {id(variable): variable.numpy().astype(np.float64) for variable in classifier.trainable_variables}
     optimizer = LayerwiseAdamW(123.0, groups, decay)
-    optimizer.set_learning_rate(RATE)  # as the schedule does before every step
+    optimizer.learning_rate.assign(RATE)  # as the schedule does before every step
     variables = classifier.trainable_variables
     steps = [some_gradients(classifier, seed) for seed in (1, 2)]
     for gradients in steps:
@@ -88,8 +89,8 @@ def test_each_depth_takes_its_own_adamw_step(classifier, decay):
     gradients_of = {id(variable): gradients for variable, *gradients in zip(variables, *steps)}
     for depth, group in enumerate(groups):
         for variable in group:
-            expected = adamw(before[id(variable)], gradients_of[id(variable)], RATE * decay**depth,
-                             WEIGHT_DECAY if is_decayed(variable) else 0.0)
+            expected = adamw(before[id(variable)], gradients_of[id(variable)], RATE,
+                             WEIGHT_DECAY if is_decayed(variable) else 0.0, decay**depth)
             np.testing.assert_allclose(variable, expected, atol=2e-6, err_msg=variable.path)
 
 
@@ -98,7 +99,32 @@ def test_the_optimizers_state_is_listed_for_checkpoints(classifier):
     shapes = [tuple(variable.shape) for variable in optimizer.variables]
     for variable in classifier.trainable_variables:
         assert shapes.count(tuple(variable.shape)) >= 2  # momentum and velocity
-    assert len(shapes) == 2 * len(classifier.trainable_variables) + 2 * (CONFIG.num_layers + 2)
+    assert len(shapes) == 2 * len(classifier.trainable_variables) + 2  # the rate and the number of steps
+
+
+def test_only_the_used_rows_of_an_embedding_move():
+    table = keras.Variable(np.random.default_rng(0).normal(size=(5, 3)), dtype="float32", name="embeddings")
+    before = table.numpy().astype(np.float64)
+    optimizer = LayerwiseAdamW(RATE, [[table]])
+    random = np.random.default_rng(1)
+    dense = []
+    for rows in ([1, 3, 1], [3, 3, 1]):  # a row that was used twice gets the sum
+        values = random.normal(size=(3, 3)).astype(np.float32)
+        optimizer.apply([tf.IndexedSlices(tf.constant(values), tf.constant(rows), (5, 3))], [table])
+        dense.append(np.zeros((5, 3)))
+        np.add.at(dense[-1], rows, values)
+    expected = adamw(before, dense, RATE, 0.0)
+    np.testing.assert_allclose(table.numpy()[[1, 3]], expected[[1, 3]], atol=2e-6)
+    np.testing.assert_array_equal(table.numpy()[[0, 2, 4]], before[[0, 2, 4]].astype(np.float32))
+
+
+def test_a_row_rests_while_no_batch_uses_it():
+    table = keras.Variable(np.ones((2, 1)), dtype="float32", name="embeddings")
+    optimizer = LayerwiseAdamW(RATE, [[table]])
+    for row in (0, 1, 1):
+        at_rest = table.numpy()[1 - row]
+        optimizer.apply([tf.IndexedSlices(tf.ones((1, 1)), tf.constant([row]), (2, 1))], [table])
+        assert table.numpy()[1 - row] == at_rest != table.numpy()[row]
 
 
 def test_muon_takes_the_matrices_and_adamw_the_rest():

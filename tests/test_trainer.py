@@ -50,7 +50,7 @@ def classifier_trainer(rate=0.02):
 def baseline_trainer(rate=0.05, clip_norm=1.0):
     keras.utils.set_random_seed(0)
     model = baseline(BaselineConfig(32, 3, 8, 8))
-    return Trainer(model, LayerwiseAdamW(rate, [model.trainable_variables], 1.0), rate, clip_norm=clip_norm)
+    return Trainer(model, LayerwiseAdamW(rate, [model.trainable_variables]), rate, clip_norm=clip_norm)
 
 
 def log_softmax(logits):
@@ -168,7 +168,7 @@ def test_the_callback_may_end_the_training():
 
 def test_rates_follow_the_schedule():
     trainer, rates = baseline_trainer(), []
-    optimizer = trainer.optimizer.optimizers[0]
+    optimizer = trainer.optimizer
     trainer.run([classifier_batch()] * 20, Budget(steps=20), lambda *_: rates.append(float(optimizer.learning_rate)))
     assert rates[0] == 0 and max(rates) <= 0.05 and rates[-1] == pytest.approx(0.05 * 0.05 / 0.94, rel=1e-4)
     assert np.argmax(rates) == 2  # 6 % of 20 steps
