@@ -15,11 +15,12 @@ TASKS = {  # task → (sample sets, classes it tells apart)
     "spam": ("sms",),
 }
 FEW_LABELS = 500
-SEQUENCE_LENGTH = 48
+MINIMUM_STEPS = 200
+SEQUENCE_LENGTH = 40
 SENTENCE = "这是一个很好的产品"
 
 
-def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.5) -> dict:
+def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.0) -> dict:
     """Runs the whole chain on real English and Chinese text.
 
     Prepares one bilingual corpus of film reviews, product reviews, news titles and text messages; pretrains a small
@@ -46,7 +47,7 @@ def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.5) -> dict:
     backbone = to / "backbone"
     _headline("2  pretraining by masked language modelling")
     if not (backbone / "config.json").exists():
-        pretrain(to / "corpus", to=backbone, minutes=pretrain_minutes)
+        pretrain(to / "corpus", to=backbone, minutes=pretrain_minutes, intermediate_dim=256)
     results = {}
     for number, task in enumerate(TASKS, start=3):
         _headline(f"{number}  {task}: the baseline, the encoder from scratch and from the pretrained backbone")
@@ -90,10 +91,10 @@ def _train_and_measure(task, to, backbone):
     train, validation, test = (tuple(f"sample:{name}:{split}" for name in TASKS[task])
                                for split in ("train", "validation", "test"))
     models = {
-        "baseline": {"model": "baseline", "num_epochs": 2, "ngrams": 50_000, "batch_size": 128},
+        "baseline": {"model": "baseline", "tokenizer": backbone / "tokenizer.json", "num_epochs": 2, "ngrams": 50_000,
+                     "batch_size": 128},
         "scratch": {"backbone": str(backbone), "fresh": True, "num_epochs": 1, "batch_size": 128},
-        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 128,
-                       "learning_rate": 1e-3},
+        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 128},
     }
     results = {}
     for few in (None, FEW_LABELS):
@@ -101,11 +102,11 @@ def _train_and_measure(task, to, backbone):
             run = to / "runs" / (f"{task}-{name}" + (f"-{few}" if few else ""))
             if not run.exists():
                 # With few labels every one is needed for training: nothing is held out and all steps are done.
-                held_out = ({"labels": few, "validation_share": 0, "minimum_steps": 200, "batch_size": 32} if few
-                            else {"validation": validation, "minimum_steps": 200})
+                held_out = ({"labels": few, "validation_share": 0, "batch_size": 32} if few
+                            else {"validation": validation})
                 try:
-                    finetune(data=train, task=task, to=run, tokenizer=backbone / "tokenizer.json",
-                             sequence_length=SEQUENCE_LENGTH, **{**options, **held_out})
+                    finetune(data=train, task=task, to=run, sequence_length=SEQUENCE_LENGTH, minimum_steps=MINIMUM_STEPS,
+                             **{**options, **held_out})
                 except KeyboardInterrupt:
                     shutil.rmtree(run, ignore_errors=True)  # half trained: it must not stand in the table
                     raise KeyboardInterrupt("Run the same command again to go on.") from None

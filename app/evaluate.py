@@ -23,6 +23,7 @@ def evaluate(
     report: Path | None = None,
     bootstrap_samples: int = 1000,
     seed: int = 0,
+    max_skipped: int = 1000,
 ) -> dict:
     """Measure a classifier on labelled text.
 
@@ -36,6 +37,7 @@ def evaluate(
             An earlier evaluation of the same data is replaced, anything else is not.
         bootstrap_samples: resamples for the 95 % intervals.
         seed: of the resampling.
+        max_skipped: stop after so many unreadable rows.
 
     Returns:
         What the JSON file holds: `models.metrics.classification_metrics` and the run, the data, the counts, notes
@@ -59,7 +61,7 @@ def evaluate(
     classifier = load_classifier(Path(run))
     if classifier.takes_pairs and pair_column is None:
         raise ValueError("this classifier takes pairs of texts: name the column of the second text with --pair-column")
-    skipped = SkippedRows()
+    skipped = SkippedRows(max_skipped)
     examples = read_examples(
         data, classifier.task, skipped, text_column=text_column, pair_column=pair_column, label_column=label_column,
         label_names=classifier.label_names)
@@ -81,7 +83,7 @@ def evaluate(
                                  bootstrap_samples=bootstrap_samples, seed=seed),
         "worst_mistakes": worst_mistakes(examples, probabilities, classifier.label_names),
     }
-    evaluation["notes"] = _notes(evaluation)
+    evaluation["notes"] = _notes(evaluation, skipped)
     write_json(json_path, evaluation)
     with whole(html_path) as temporary:
         temporary.write_text(html_page(evaluation), encoding="utf-8")
@@ -138,7 +140,7 @@ def _report_paths(run, report, identity):
     return json_path, html_path
 
 
-def _notes(evaluation):
+def _notes(evaluation, skipped):
     notes = []
     present = [entry["label"] for entry in evaluation["classes"] if entry["support"]]
     missing = [entry["label"] for entry in evaluation["classes"] if not entry["support"]]
@@ -146,9 +148,8 @@ def _notes(evaluation):
         notes.append(f"The data holds only one class ({present[0]}): accuracy is its recall, and F1 says little.")
     elif missing:
         notes.append(f"No example of: {', '.join(missing)}.")
-    if evaluation["skipped"]:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in evaluation["skipped"].items())
-        notes.append(f"Rows left out because they could not be read: {reasons}.")
+    if skipped.total:
+        notes.append(f"Rows left out because they could not be read: {skipped}.")
     return notes
 
 

@@ -26,6 +26,7 @@ def predict(
     text_column: str | None = None,
     pair_column: str | None = None,
     overwrite: bool = False,
+    max_skipped: int = 1000,
 ) -> list[dict] | dict:
     """Classify texts: from the command line, from standard input (one a line) or from a file.
 
@@ -43,6 +44,7 @@ def predict(
         text_column: column of the text; found when left out.
         pair_column: column of the second text; found when left out.
         overwrite: replace the file --to if it exists.
+        max_skipped: stop after so many unreadable rows.
 
     Returns:
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs.
@@ -61,10 +63,11 @@ def predict(
 
     load_tensorflow()
     from app.classifier import load_classifier
+    from data.sources import SkippedRows
 
     classifier = load_classifier(Path(run))
     if data is not None:
-        return _predict_file(classifier, data, to, text_column, pair_column)
+        return _predict_file(classifier, data, to, text_column, pair_column, SkippedRows(max_skipped))
     results = []
     for chunk in _chunks(_texts_and_pairs(texts, classifier.takes_pairs)):
         for result in _predictions(classifier, chunk):
@@ -136,10 +139,8 @@ def _line(result):
     return f"{result['label']}\t{result['score']:.4f}\t{every}\t{text}"
 
 
-def _predict_file(classifier, data, to, text_column, pair_column):
-    from data.sources import SkippedRows
-
-    skipped, counts = SkippedRows(), {"rows": 0, "empty": 0}
+def _predict_file(classifier, data, to, text_column, pair_column, skipped):
+    counts = {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="rows") as advance:
         rows = _rows_with_predictions(classifier, data, text_column, pair_column, skipped, counts, advance)
         _write_rows(rows, to)

@@ -6,7 +6,6 @@ A source is a file (.txt .csv .tsv .jsonl .parquet, all but the last also in .gz
 
 import glob
 import hashlib
-import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import metadata
@@ -29,9 +28,11 @@ _LINE_END = re.compile("\r\n?")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
 
 
-def read_rows(source: str, skipped: SkippedRows, *, header_names: Sequence[str] = (),
-              whole_files: bool = False) -> Iterator[Row]:
-    """The rows of a source, in the order of its files' names; each is a dict column → text with a `place`.
+def read_tables(source: str, skipped: SkippedRows, *, header_names: Sequence[str] = (),
+                whole_files: bool = False) -> list[Iterator[Row]]:
+    """The rows of a source: an iterator for each file, since files of one source may have different columns.
+
+    Files come in the order of their names; each row is a dict column → text with a `place`.
 
     Args:
         source: see the module. tfds: without a split is the split train, sample: without a split is all of
@@ -46,13 +47,6 @@ def read_rows(source: str, skipped: SkippedRows, *, header_names: Sequence[str] 
         FileNotFoundError, ValueError: at once when nothing can be read under that name; while reading when a
             file is corrupt or empty, or too many rows were skipped.
     """
-    return itertools.chain.from_iterable(read_tables(source, skipped, header_names=header_names,
-                                                     whole_files=whole_files))
-
-
-def read_tables(source: str, skipped: SkippedRows, *, header_names: Sequence[str] = (),
-                whole_files: bool = False) -> list[Iterator[Row]]:
-    """As `read_rows`, with an iterator for each file: the files of a source may have different columns."""
     scheme, _, name = source.partition(":")
     if scheme == "sample":
         from data.samples import read_sample
@@ -73,7 +67,7 @@ def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | 
     counted in `skipped`.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_rows`; a file has no text column.
+        FileNotFoundError, ValueError: as `read_tables`; a file has no text column.
     """
     wanted = (text_column,) if text_column else ()
     tables = [table for source in sources

@@ -33,8 +33,7 @@ SHARED_DEPTH = 5  # step 3 goes on with those few positions that are still walki
 class Tokenizer(tf.Module):
     """Text ⇄ ids. Made by data.vocabulary.train_tokenizer or Tokenizer.load; never changed afterwards.
 
-    vocabulary: the V pieces, SPECIAL_TOKENS first; vocabulary_size: V; sha256: hex digest of the definition;
-    word_starts: bool (V,), False for a piece that continues a word of letters (for whole-word masking).
+    vocabulary: the V pieces, SPECIAL_TOKENS first; vocabulary_size: V; sha256: hex digest of the definition.
     """
 
     def __init__(self, definition: dict):
@@ -45,10 +44,6 @@ class Tokenizer(tf.Module):
         self.vocabulary = list(definition["vocabulary"])
         self.vocabulary_size = len(self.vocabulary)
         self.splitter = WordSplitter(definition)
-        letters = {c for first, last in definition["letters"] for c in range(first, last + 1)}
-        self.word_starts = np.array(
-            [token in SPECIAL_TOKENS or ord(token[0]) not in letters for token in self.vocabulary]
-        )
         self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
         shown = ["" if n in (PAD, CLS, SEP) else token for n, token in enumerate(self.vocabulary)]
         trie = _double_array(self.vocabulary, self.splitter.table_size)

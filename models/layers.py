@@ -84,7 +84,7 @@ def rotate(x):
     frequencies = ROTARY_BASE ** (-ops.arange(half, dtype="float32") / half)  # radians a position
     angles = ops.arange(ops.shape(x)[2], dtype="float32")[:, None] * frequencies  # (L, d/2)
     cosine, sine = ops.cast(ops.cos(angles), x.dtype), ops.cast(ops.sin(angles), x.dtype)
-    first, second = x[..., :half], x[..., half:]
+    first, second = ops.split(x, 2, axis=-1)  # the gradient of a slice would cost five times that of a split
     return ops.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
 
 
@@ -110,10 +110,10 @@ class LocalMixing(keras.layers.Layer):
             float (B, L, D).
         """
         neighbours = []
-        for padding, part in (([1, 0], slice(None, -1)), ([0, 1], slice(1, None))):  # the one before, the one after
-            vectors = ops.pad(hidden, [[0, 0], padding, [0, 0]])[:, part]
-            same = ops.equal(ops.pad(segment_ids, [[0, 0], padding])[:, part], segment_ids)
-            neighbours.append(vectors * ops.cast(same, hidden.dtype)[:, :, None])
+        positions = ops.arange(ops.shape(segment_ids)[1])
+        for shift, wrapped in ((1, 0), (-1, ops.shape(segment_ids)[1] - 1)):  # the one before, the one after
+            same = ops.logical_and(ops.equal(ops.roll(segment_ids, shift, axis=1), segment_ids), positions != wrapped)
+            neighbours.append(ops.roll(hidden, shift, axis=1) * ops.cast(same, hidden.dtype)[:, :, None])
         neighbours = ops.reshape(ops.concatenate(neighbours, axis=-1), (-1, 2 * hidden.shape[-1]))  # (B·L, 2·D)
         return hidden + ops.reshape(ops.matmul(neighbours, self.kernel), ops.shape(hidden))
 

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 FORMAT = 1
 CHECKPOINTS_KEPT = 2
@@ -31,7 +33,10 @@ def whole(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras chooses the format of weights by it.
     temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
-    _remove(temporary)  # of a killed process that had the same number
+    for leftover in path.parent.glob(f".part-*-{glob.escape(path.name)}"):  # of killed processes
+        number = leftover.name.split("-")[1]
+        if number == str(os.getpid()) or number.isdecimal() and not psutil.pid_exists(int(number)):
+            _remove(leftover)
     try:
         yield temporary
         os.replace(temporary, path)

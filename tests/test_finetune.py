@@ -15,7 +15,7 @@ from models import bert, finetuning
 from models.baseline import BaselineConfig, baseline
 from models.config import EncoderConfig, from_dict
 from models.finetuning import failed, finetune_classifier
-from models.optimizers import LayerwiseAdamW
+from models.layerwise import LayerwiseAdamW
 from models.run_folder import load_config
 from models.trainer import Trainer
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from models import bert, heads
 from models.config import EncoderConfig
-from models.optimizers import LayerwiseAdamW, depths, learning_rate_share, pretraining_optimizer
+from models.layerwise import LayerwiseAdamW, depths
+from models.optimizers import learning_rate_share, pretraining_optimizer
 
 CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=8, num_layers=3, num_heads=2, intermediate_dim=12,
                        sequence_length=8)

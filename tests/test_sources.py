@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import itertools
 import json
 
 import numpy as np
@@ -14,10 +15,14 @@ from hypothesis import strategies as st
 
 from data.decoding import find_encoding
 from data.sources import (LABEL_COLUMNS, TEXT_COLUMNS, SkippedRows, clean_text, find_column, fingerprint,
-                          read_rows, read_tables, read_texts)
+                          read_tables, read_texts)
 
 FRENCH = ["Très déçu par ce film, à éviter.", "Voilà une œuvre réussie — l'été dernier", "Le café est fermé."]
 CHINESE = ["这本书的内容很有意思，值得一看", "东西太差了，不会再买", "物流很快，包装完好"]
+
+
+def read_rows(source, skipped, **options):
+    return itertools.chain.from_iterable(read_tables(source, skipped, **options))
 
 
 def rows_of(path, **options):

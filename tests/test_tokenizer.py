@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.tokenizer import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, Tokenizer
+from data.tokenizer import CLS, MASK, PAD, SEP, UNK, Tokenizer
 from data.vocabulary import train_tokenizer
 from data.words import LONGEST_WORD
 
@@ -201,12 +201,6 @@ def test_eager_dataset_function_and_saved_model_agree(tokenizer, tmp_path):
     dense = reloaded.dense(tf.constant(texts)).numpy().tolist()
     assert [[number for number in ids if number != PAD] for ids in dense] == expected
     assert reloaded.tokenizer.encode(tf.constant(texts)).to_list() == expected
-
-
-def test_word_starts(tokenizer):
-    for piece, starts in zip(tokenizer.vocabulary, tokenizer.word_starts, strict=True):
-        continues = piece not in SPECIAL_TOKENS and piece[0] in "abcdefghijklmnopqrstuvwxyz0123456789'"
-        assert starts == (not continues), piece
 
 
 def test_saving_and_loading(tokenizer, tmp_path):

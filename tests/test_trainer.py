@@ -12,7 +12,8 @@ import pytest
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline
 from models.config import EncoderConfig
-from models.optimizers import LayerwiseAdamW, depths, pretraining_optimizer
+from models.layerwise import LayerwiseAdamW, depths
+from models.optimizers import pretraining_optimizer
 from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
 
 CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=32,
