@@ -11,10 +11,11 @@ from data.batching import encode_all
 from data.tasks import Examples
 from data.tokenizer import Tokenizer
 from models import baseline, bert, heads
-from models.config import EncoderConfig, from_dict
-from models.run_folder import load_config
+from models.config import EncoderConfig, encoder_config, from_dict
+from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
+LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +81,38 @@ class Classifier:
         return tf.function(lambda batch: self.model(batch, training=False), [batch], autograph=False)
 
 
+def describe_model(model, backbone, size, ngrams, dropout, sequence_length, vocabulary_size, num_classes):
+    """What `build_classifier` needs to know: {"family": str, "model": dict, "segment_length": int}."""
+    if model == "baseline":
+        return {"family": "baseline", "segment_length": sequence_length,
+                "model": dataclasses.asdict(baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams,
+                                                            dropout=dropout))}
+    if backbone == "none":
+        config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
+                                                   sequence_length=min(sequence_length, LONGEST_SEGMENT)))
+    else:
+        config = load_config(backbone, "masked_lm")["model"]
+    return {"family": "bert", "model": {**config, "dropout": dropout},
+            "segment_length": min(sequence_length, config["sequence_length"])}
+
+
 def build_classifier(config):
     """The model that a classifier run's config describes, with fresh weights."""
     if config["family"] == "baseline":
         return baseline.baseline(from_dict(baseline.BaselineConfig, config["model"]))
     encoder = bert.backbone(from_dict(EncoderConfig, config["model"]))
     return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
+
+
+def save_classifier(folder, model, tokenizer, history, config):
+    """Writes a run folder that `load_classifier` reads, whole or not at all."""
+    with whole(folder) as unfinished:
+        unfinished.mkdir()
+        tokenizer.save(unfinished / "tokenizer.json")
+        model.save_weights(unfinished / "classifier.weights.h5")
+        for entry in history:
+            append_history(unfinished, **entry)
+        save_config(unfinished, "classifier", **config)
 
 
 def load_classifier(folder):

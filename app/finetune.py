@@ -1,13 +1,11 @@
 """Labelled text and a backbone in, a classifier's run folder out."""
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Literal
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar, warn
 
-LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
 # .688 and .669 (development splits, one seed); the other two are untuned.
 LEARNING_RATES = {"baseline": 5e-3, "scratch": 1e-3, "pretrained": 1e-3}
@@ -93,7 +91,7 @@ def finetune(
     load_tensorflow()
     import numpy as np
 
-    from app.classifier import build_classifier
+    from app.classifier import build_classifier, describe_model, save_classifier
     from data.batching import encode_all
     from data.sources import SkippedRows
     from data.tasks import class_weights, few_labels, read_examples, split, without_duplicates
@@ -131,7 +129,7 @@ def finetune(
               train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size))
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout,
-                 **_describe_model(model, backbone, size, ngrams, dropout, sequence_length, reader.vocabulary_size,
+                 **describe_model(model, backbone, size, ngrams, dropout, sequence_length, reader.vocabulary_size,
                                    len(examples.label_names))}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
@@ -180,7 +178,7 @@ def finetune(
               "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
     classifier, _ = build()
     classifier.set_weights(best.weights)
-    _save(to, classifier, reader, best.history,
+    save_classifier(to, classifier, reader, best.history,
           {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
            "batch_size": batch_size, "num_examples": len(examples), **result})
     spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 else ""
@@ -190,35 +188,3 @@ def finetune(
     if stopped():
         raise KeyboardInterrupt(f"The best weights so far are in {to}; to train longer, give another --to.")
     return result
-
-
-def _describe_model(model, backbone, size, ngrams, dropout, sequence_length, vocabulary_size, num_classes):
-    """What `app.classifier.build_classifier` needs to know: {"family": str, "model": dict}."""
-    from models.baseline import BaselineConfig
-    from models.config import encoder_config
-    from models.run_folder import load_config
-
-    if model == "baseline":
-        return {"family": "baseline", "segment_length": sequence_length,
-                "model": dataclasses.asdict(BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams,
-                                                            dropout=dropout))}
-    if backbone == "none":
-        config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
-                                                   sequence_length=min(sequence_length, LONGEST_SEGMENT)))
-    else:
-        config = load_config(backbone, "masked_lm")["model"]
-    return {"family": "bert", "model": {**config, "dropout": dropout},
-            "segment_length": min(sequence_length, config["sequence_length"])}
-
-
-def _save(folder, classifier, tokenizer, history, config):
-    """Writes the run folder, whole or not at all."""
-    from models.run_folder import append_history, save_config, whole
-
-    with whole(folder) as unfinished:
-        unfinished.mkdir()
-        tokenizer.save(unfinished / "tokenizer.json")
-        classifier.save_weights(unfinished / "classifier.weights.h5")
-        for entry in history:
-            append_history(unfinished, **entry)
-        save_config(unfinished, "classifier", **config)

@@ -58,6 +58,7 @@ def pretrain(
     import keras
     import numpy as np
 
+    from app.history import History
     from data.masking import masked_examples, validation_examples
     from data.order import training_rows
     from data.prepared import load_prepared
@@ -103,7 +104,7 @@ def pretrain(
         started = time.monotonic()
         _start_from_neighbours(backbone, prepared, seed)
         trainer.seconds = time.monotonic() - started
-    history = _History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length,
+    history = History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length,
                        losses)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
@@ -139,51 +140,6 @@ def pretrain(
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…")
     return result
-
-
-class _History:
-    """What evaluations leave behind: history.jsonl, TensorBoard, the terminal."""
-
-    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses):
-        import tensorflow as tf
-
-        from models.run_folder import cut_history
-
-        self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
-        self.tokens_per_step = tokens_per_step
-        self.losses = losses  # of the steps since the last evaluation
-        self.gradient_norm = None  # of the last step
-        entries = cut_history(folder, trainer.step)
-        # Of the last evaluation, if this step has been evaluated: all steps may be done when a training goes on.
-        self.result = entries[-1] if entries and entries[-1]["step"] == trainer.step else None
-        self.tensorboard = tf.summary.create_file_writer(str(folder / "tensorboard"))
-
-    def evaluate(self):
-        """Measures the held-out loss, records and shows it."""
-        import numpy as np
-        import tensorflow as tf
-
-        from models.run_folder import append_history
-
-        step = self.trainer.step
-        measured = self.trainer.evaluate(self.validation)
-        self.result = {
-            "step": step, "seconds": round(self.trainer.seconds, 1), "tokens": step * self.tokens_per_step,
-            "loss": float(np.mean(self.losses)) if self.losses else None, "gradient_norm": self.gradient_norm,
-            "validation_loss": measured["loss"],
-            "perplexity": math.exp(min(measured["loss"], 700.0)), "masked_accuracy": measured["accuracy"]}
-        self.losses.clear()
-        append_history(self.folder, **self.result)
-        with self.tensorboard.as_default():
-            for name in ("loss", "gradient_norm", "validation_loss", "perplexity", "masked_accuracy"):
-                if self.result[name] is not None:
-                    tf.summary.scalar(name, self.result[name], step)
-        console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
-                      f"{self.result['perplexity']:.1f}, masked accuracy {measured['accuracy']:.3f}")
-        for batch in (self.validation[0], self.validation[len(self.validation) // 2], self.validation[-1]):
-            for line in guesses(self.trainer.model, self.tokenizer, batch, count=1):
-                console.print(f"    {line}", markup=False, style="dim")
-        return self.result
 
 
 def _start_from_neighbours(backbone, prepared, seed):
@@ -230,31 +186,3 @@ def _claim(folder, options, tokenizer):
 def _bar(budget, trainer):
     total = (budget.steps or budget.seconds) * (1 - budget.share(trainer.step, trainer.seconds))
     return progress_bar("pretrain", total, "steps" if budget.steps else "s")
-
-
-def guesses(model, tokenizer, batch, count=3, tokens=24):
-    """A few held-out sentences with the model's best guess at each masked place.
-
-    Args:
-        model: a masked LM.
-        batch: what `data.masking.mask_rows` returns.
-
-    Returns:
-        list of strings; `[guess]` where the guess is right, `[guess|what stood there]` where not.
-    """
-    import numpy as np
-
-    best = np.argmax(model({name: batch[name] for name in ("token_ids", "segment_ids", "mask_positions")},
-                           training=False), axis=-1)  # (B, M)
-    batch = {name: np.asarray(value) for name, value in batch.items()}
-    lines = []
-    for row in range(min(count, len(best))):
-        pieces = [tokenizer.vocabulary[token] for token in batch["token_ids"][row]]
-        for place, label, guess, weight in zip(batch["mask_positions"][row], batch["labels"][row], best[row],
-                                               batch["sample_weight"][row]):
-            if weight:
-                truth, guessed = tokenizer.vocabulary[label], tokenizer.vocabulary[guess]
-                pieces[place] = f"[{guessed}]" if truth == guessed else f"[{guessed}|{truth}]"
-        first_document = np.count_nonzero(batch["segment_ids"][row] == 1)
-        lines.append("".join(pieces[1 : min(tokens, first_document - 1)]).replace("▁", " ").strip())
-    return lines

@@ -95,7 +95,7 @@ def progress_bar(description, total=None, unit="", every=30.0):
         yield _log_lines(description, total, unit, every)
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
-               _Rate(unit), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+               _Rate(unit), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"),
                TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(description, total=total, note="")

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import app.__main__
+from app.history import guesses
 from app.prepare import prepare
-from app.pretrain import guesses, pretrain
+from app.pretrain import pretrain
 from data.masking import validation_examples
 from data.prepared import load_prepared
 from models import bert, health, heads

@@ -1,0 +1,71 @@
+"""Evaluations of a pretraining in; history.jsonl, TensorBoard and guesses at masked tokens on the terminal out."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from app.terminal import console
+from models.run_folder import append_history, cut_history
+
+
+class History:
+    """What evaluations leave behind: history.jsonl, TensorBoard, the terminal."""
+
+    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses):
+        self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
+        self.tokens_per_step = tokens_per_step
+        self.losses = losses  # of the steps since the last evaluation
+        self.gradient_norm = None  # of the last step
+        entries = cut_history(folder, trainer.step)
+        # Of the last evaluation, if this step has been evaluated: all steps may be done when a training goes on.
+        self.result = entries[-1] if entries and entries[-1]["step"] == trainer.step else None
+        self.tensorboard = tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+    def evaluate(self):
+        """Measures the held-out loss, records and shows it."""
+        step = self.trainer.step
+        measured = self.trainer.evaluate(self.validation)
+        self.result = {
+            "step": step, "seconds": round(self.trainer.seconds, 1), "tokens": step * self.tokens_per_step,
+            "loss": float(np.mean(self.losses)) if self.losses else None, "gradient_norm": self.gradient_norm,
+            "validation_loss": measured["loss"],
+            "perplexity": math.exp(min(measured["loss"], 700.0)), "masked_accuracy": measured["accuracy"]}
+        self.losses.clear()
+        append_history(self.folder, **self.result)
+        with self.tensorboard.as_default():
+            for name in ("loss", "gradient_norm", "validation_loss", "perplexity", "masked_accuracy"):
+                if self.result[name] is not None:
+                    tf.summary.scalar(name, self.result[name], step)
+        console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
+                      f"{self.result['perplexity']:.1f}, masked accuracy {measured['accuracy']:.3f}")
+        for batch in (self.validation[0], self.validation[len(self.validation) // 2], self.validation[-1]):
+            for line in guesses(self.trainer.model, self.tokenizer, batch, count=1):
+                console.print(f"    {line}", markup=False, style="dim")
+        return self.result
+
+
+def guesses(model, tokenizer, batch, count=3, tokens=24):
+    """A few held-out sentences with the model's best guess at each masked place.
+
+    Args:
+        model: a masked LM.
+        batch: what `data.masking.mask_rows` returns.
+
+    Returns:
+        list of strings; `[guess]` where the guess is right, `[guess|what stood there]` where not.
+    """
+    best = np.argmax(model({name: batch[name] for name in ("token_ids", "segment_ids", "mask_positions")},
+                           training=False), axis=-1)  # (B, M)
+    batch = {name: np.asarray(value) for name, value in batch.items()}
+    lines = []
+    for row in range(min(count, len(best))):
+        pieces = [tokenizer.vocabulary[token] for token in batch["token_ids"][row]]
+        for place, label, guess, weight in zip(batch["mask_positions"][row], batch["labels"][row], best[row],
+                                               batch["sample_weight"][row]):
+            if weight:
+                truth, guessed = tokenizer.vocabulary[label], tokenizer.vocabulary[guess]
+                pieces[place] = f"[{guessed}]" if truth == guessed else f"[{guessed}|{truth}]"
+        first_document = np.count_nonzero(batch["segment_ids"][row] == 1)
+        lines.append("".join(pieces[1 : min(tokens, first_document - 1)]).replace("▁", " ").strip())
+    return lines
