@@ -17,10 +17,11 @@ TASKS = {  # task → (sample sets, classes it tells apart)
 FEW_LABELS = 500
 MINIMUM_STEPS = 200
 SEQUENCE_LENGTH = 40
+ENCODER = {"num_layers": 2, "hidden_dim": 96, "num_heads": 2, "intermediate_dim": 192}
 SENTENCE = "这是一个很好的产品"
 
 
-def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.0) -> dict:
+def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 1.5) -> dict:
     """Runs the whole chain on real English and Chinese text.
 
     Prepares one bilingual corpus of film reviews, product reviews, news titles and text messages; pretrains a small
@@ -47,7 +48,7 @@ def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 2.0) -> dict:
     backbone = to / "backbone"
     _headline("2  pretraining by masked language modelling")
     if not (backbone / "config.json").exists():
-        pretrain(to / "corpus", to=backbone, minutes=pretrain_minutes, intermediate_dim=256)
+        pretrain(to / "corpus", to=backbone, minutes=pretrain_minutes, **ENCODER)
     results = {}
     for number, task in enumerate(TASKS, start=3):
         _headline(f"{number}  {task}: the baseline, the encoder from scratch and from the pretrained backbone")
@@ -94,7 +95,8 @@ def _train_and_measure(task, to, backbone):
         "baseline": {"model": "baseline", "tokenizer": backbone / "tokenizer.json", "num_epochs": 2, "ngrams": 50_000,
                      "batch_size": 128},
         "scratch": {"backbone": str(backbone), "fresh": True, "num_epochs": 1, "batch_size": 128},
-        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 128},
+        # All labels of news titles, development split: .887 at 4e-3, .856 at 1e-3, which is better with few.
+        "pretrained": {"backbone": str(backbone), "num_epochs": 1, "batch_size": 128, "learning_rate": 4e-3},
     }
     results = {}
     for few in (None, FEW_LABELS):
@@ -102,7 +104,7 @@ def _train_and_measure(task, to, backbone):
             run = to / "runs" / (f"{task}-{name}" + (f"-{few}" if few else ""))
             if not run.exists():
                 # With few labels every one is needed for training: nothing is held out and all steps are done.
-                held_out = ({"labels": few, "validation_share": 0, "batch_size": 32} if few
+                held_out = ({"labels": few, "validation_share": 0, "batch_size": 32, "learning_rate": None} if few
                             else {"validation": validation})
                 try:
                     finetune(data=train, task=task, to=run, sequence_length=SEQUENCE_LENGTH, minimum_steps=MINIMUM_STEPS,
