@@ -86,7 +86,7 @@ def describe_model(model, backbone, size, ngrams, dropout, sequence_length, voca
     if model == "baseline":
         return {"family": "baseline", "segment_length": sequence_length,
                 "model": dataclasses.asdict(baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=ngrams,
-                                                            dropout=dropout))}
+                                                                    dropout=dropout))}
     if backbone == "none":
         config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
                                                    sequence_length=min(sequence_length, LONGEST_SEGMENT)))
