@@ -41,6 +41,13 @@ def is_users_error(error):
     return any(innermost.startswith(os.path.join(HERE, part) + os.sep) for part in ("app", "models", "data"))
 
 
+def explained(error):
+    """What the error says; to the system's own words for a full disk, what a user can do."""
+    if "No space left" in str(error):
+        return f"the disk is full ({error}). Free some space or name another folder, and run the same command again"
+    return str(error)
+
+
 def main(arguments=None):
     """Runs one command; exits 2 after a user's mistake, 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -64,7 +71,7 @@ def main(arguments=None):
     except (ValueError, OSError) as error:
         if not is_users_error(error):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         return 2
     return 1 if name == "doctor" and result["status"] == "fail" else 0
 

@@ -1,5 +1,6 @@
 """The command prepare: its folder, its summary, what it refuses."""
 
+import errno
 import json
 import os
 import subprocess
@@ -98,3 +99,14 @@ def test_control_characters_and_a_10_mb_line_do_no_harm(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "corpus" / "manifest.json").read_text())["tokens"] > 600_000
+
+
+def test_a_full_disk_is_named(corpus_files, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("data.packing.RowWriter.add", full)
+    assert main(["prepare", *corpus_files, "--to", str(tmp_path / "corpus"), "--vocabulary-size", "300"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: the disk is full") and "run the same command again" in shown
+    assert not any(tmp_path.iterdir())
