@@ -38,6 +38,19 @@ class BaselineConfig:
                              f"Received: num_buckets={self.num_buckets}, longest_ngram={self.longest_ngram}")
 
 
+@keras.saving.register_keras_serializable("fromzero")
+class RowEmbedding(keras.layers.Embedding):
+    """An embedding that reads the rows it needs and no others.
+
+    `ops.take` reads the whole table first. TensorFlow copies it for that as soon as an optimizer has updated single
+    rows of it in place: with 200,000 rows of 64 a step of 32 texts took 24 ms instead of 3.
+    """
+
+    def call(self, token_ids):
+        read_rows = getattr(self.embeddings.value, "sparse_read", None)  # of a tf.Variable
+        return super().call(token_ids) if read_rows is None else read_rows(token_ids)
+
+
 def baseline(config):
     """Embedding (+ hashed n-grams) → masked GlobalAveragePooling → Dense relu → logits.
 
@@ -49,10 +62,10 @@ def baseline(config):
     """
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-    features = keras.layers.Embedding(config.vocabulary_size, config.embedding_dim, name="token_embedding")(token_ids)
+    features = RowEmbedding(config.vocabulary_size, config.embedding_dim, name="token_embedding")(token_ids)
     if config.num_buckets:
         for ids, name in zip(hashed_ngrams(token_ids, config), ("bigram", "trigram")):
-            features = features + keras.layers.Embedding(config.num_buckets, config.embedding_dim,
+            features = features + RowEmbedding(config.num_buckets, config.embedding_dim,
                                                          embeddings_initializer="zeros", name=f"{name}_embedding")(ids)
     pooled = masked_mean(features, segment_ids)  # (B, embedding_dim)
     pooled = keras.layers.Dropout(config.dropout)(pooled)
