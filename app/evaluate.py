@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
 WORST_MISTAKES = 30
 SHOWN_CHARACTERS = 500
@@ -43,6 +43,7 @@ def evaluate(
         What the JSON file holds: `models.metrics.classification_metrics` and the run, the data, the counts, notes
         and the worst mistakes.
     """
+    check_at_least(0, seed=seed, bootstrap_samples=bootstrap_samples)
     data = as_tuple(data)
     if not data:
         raise ValueError("evaluate needs at least one source of labelled text. Received: none; name it after --data")
@@ -157,13 +158,13 @@ def _print_summary(evaluation, console):
     from rich.table import Table
     from rich.text import Text
 
+    from app.report import METRICS
+
     # `Text` everywhere: a label or a path may hold square brackets, which rich would take for its own markup.
     table = Table(title=Text(f"{evaluation['task']} on {evaluation['n_examples']:,} examples"))
     for column in ("", "value", "95 % interval"):
         table.add_column(column, justify="right" if column else "left")
-    for name, key in (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("weighted F1", "weighted_f1"),
-                      ("calibration error", "expected_calibration_error"),
-                      ("negative log likelihood", "negative_log_likelihood")):
+    for key, name in METRICS.items():
         interval = evaluation.get("intervals", {}).get(key)
         table.add_row(name, f"{evaluation[key]:.4f}", "{:.4f} – {:.4f}".format(*interval) if interval else "")
     console.print(table)

@@ -4,11 +4,13 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar, warn
+from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
-# .688 and .669 (development splits, one seed); the other two are untuned.
-LEARNING_RATES = {"baseline": 5e-3, "scratch": 1e-3, "pretrained": 1e-3}
+# .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
+LEARNING_RATES = {"baseline": 2e-3, "scratch": 1e-3, "pretrained": 1e-3}
+DROPOUT = {"encoder": 0.1, "baseline": 0.5}
+VOCABULARY_SIZES = {"encoder": 8192, "baseline": 30_000}
 
 
 def finetune(
@@ -32,14 +34,15 @@ def finetune(
     batch_size: int = 32,
     learning_rate: float | None = None,
     layer_decay: float = 0.9,
-    dropout: float = 0.1,
+    dropout: float | None = None,
     ngrams: int = 0,
+    longest_ngram: Literal[2, 3] = 2,
     balance: bool = False,
     patience: int = 5,
     seeds: int = 1,
     seed: int = 0,
     size: str = "tiny",
-    vocabulary_size: int = 8192,
+    vocabulary_size: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
     """Trains a classifier on labelled text, from a pretrained backbone or from scratch.
@@ -63,16 +66,19 @@ def finetune(
         num_epochs: passes over the data.
         minimum_steps: with few labels, repeat the passes up to this many steps.
         batch_size: examples in a batch.
-        learning_rate: the highest one; chosen by the kind of model if not given.
+        learning_rate: the highest one, of the baseline's tables 100 × the batch size higher; chosen by the kind of
+            model if not given.
         layer_decay: each layer learns at this multiple of the rate of the layer above it (pretrained backbones).
-        dropout: share of activations dropped in training.
-        ngrams: for the baseline, rows in the table of hashed pairs of tokens; 0 = none.
+        dropout: share of activations dropped in training; 0.1, of the baseline 0.5.
+        ngrams: for the baseline, rows in the table of hashed pairs of tokens, for example 200000; 0 = none.
+        longest_ngram: 3 adds such a table for triples: for Chinese, of which the baseline's own tokenizer makes
+            characters.
         balance: weight the classes so that each counts the same.
         patience: stop after so many evaluations without improvement.
         seeds: train so many times; mean and spread are reported, the best by validation is kept.
         seed: the first seed.
         size: the encoder's size when it is trained from scratch.
-        vocabulary_size: of a tokenizer trained here.
+        vocabulary_size: of a tokenizer trained here; 8192, of the baseline 30000: whole words.
         max_skipped: stop after so many unreadable rows.
     """
     to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
@@ -80,9 +86,19 @@ def finetune(
         raise ValueError(f"--to must be a new folder. Received: {to}, which exists")
     check_at_least(1, batch_size=batch_size, num_epochs=num_epochs, patience=patience, seeds=seeds)
     check_at_least(8, sequence_length=sequence_length)
-    check_at_least(0, seed=seed)
+    check_at_least(0, seed=seed, ngrams=ngrams)
     if not 0 <= validation_share < 1:
         raise ValueError(f"--validation-share must be in [0, 1). Received: {validation_share}")
+    if learning_rate is not None:
+        check_learning_rate(learning_rate)
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
+    if (ngrams and model == "encoder") or (longest_ngram > 2 and not ngrams):
+        raise ValueError("--ngrams belongs to --model baseline, and --longest-ngram to --ngrams")
+    if vocabulary_size is not None:
+        check_at_least(1, vocabulary_size=vocabulary_size)
+        if tokenizer or backbone != "none":
+            raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer or --backbone")
     if fresh and backbone == "none":
         raise ValueError("--fresh takes the shape of a backbone: name it with --backbone")
     if backbone != "none" and (tokenizer or model == "baseline" or size != "tiny"):
@@ -98,7 +114,7 @@ def finetune(
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
     from models.finetuning import finetune_classifier
-    from models.layerwise import LayerwiseAdamW, depths
+    from models.finetuning_optimizers import BagOptimizer, LayerwiseAdamW, depths
     from models.run_folder import load_config
     from models.trainer import stop_signals
 
@@ -126,18 +142,20 @@ def finetune(
         load_config(backbone, "masked_lm")
         tokenizer = Path(backbone) / "tokenizer.json"
     reader = (Tokenizer.load(tokenizer) if tokenizer else
-              train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size))
+              train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size or VOCABULARY_SIZES[model],
+                              for_bag=model == "baseline"))
+    dropout = DROPOUT[model] if dropout is None else dropout
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout,
-                 **describe_model(model, backbone, size, ngrams, dropout, sequence_length, reader.vocabulary_size,
-                                   len(examples.label_names))}
+                 **describe_model(model, backbone, size, ngrams, longest_ngram, dropout, sequence_length,
+                                  reader.vocabulary_size, len(examples.label_names))}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
 
     def build():
         classifier = build_classifier(described)
         if kind == "baseline":
-            return classifier, LayerwiseAdamW(rate, [classifier.trainable_variables])
+            return classifier, BagOptimizer(rate, classifier.trainable_variables, batch_size)
         if kind == "pretrained":
             classifier.get_layer("backbone").load_weights(Path(backbone) / "backbone.weights.h5")
         return classifier, LayerwiseAdamW(rate, depths(classifier, described["model"]["num_layers"]),
@@ -151,8 +169,9 @@ def finetune(
     encoded_held_out = encoded if held_out is examples else encode(held_out)
     weights = class_weights(examples.labels, len(examples.label_names)) if balance else None
     steps = max(num_epochs * math.ceil(len(encoded) / batch_size), minimum_steps)
-    # Ten evaluations, or fewer: each takes a quarter of the time of as many examples' training, so at most an eighth.
-    interval = max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size))
+    # Ten evaluations, or fewer where many texts are held out: each takes a quarter of the time of as many texts'
+    # training, so all of them at most an eighth; but never fewer than four, or nothing would be chosen.
+    interval = min(max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size)), math.ceil(steps / 4))
     shares = np.bincount(examples.labels, weights=None if weights is None else weights[examples.labels])
     runs = []
     with stop_signals() as stopped:
@@ -179,12 +198,12 @@ def finetune(
     classifier, _ = build()
     classifier.set_weights(best.weights)
     save_classifier(to, classifier, reader, best.history,
-          {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
-           "batch_size": batch_size, "num_examples": len(examples), **result})
+                    {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
+                     "batch_size": batch_size, "num_examples": len(examples), **result})
     spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 else ""
     console.print(f"saved {to}: {'training' if patience is None else 'validation'} accuracy "
                   f"{result['validation_accuracy']:.3f}{spread}. "
-                  f"Next: fromzero evaluate {to} --data …")
+                  f"Next: fromzero evaluate {to} --data …", markup=False)
     if stopped():
         raise KeyboardInterrupt(f"The best weights so far are in {to}; to train longer, give another --to.")
     return result

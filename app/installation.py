@@ -202,7 +202,7 @@ def check_machine(cores, memory, free_memory, free_disk):
     """Enough for the demo? Memory and disk in bytes."""
     gib = 2**30
     what = f"{free_memory / gib:.1f} of {memory / gib:.1f} GiB memory free, {cores} cores"
-    yield (Finding(OK, what) if free_memory >= 3 * gib else
-           Finding(WARN, what, "the demo takes about 3 GiB: close other programs"))
+    yield (Finding(OK, what) if free_memory >= 2 * gib else
+           Finding(WARN, what, "the demo takes about 2 GiB: close other programs"))
     what = f"{free_disk / gib:.1f} GiB free on this disk"
     yield Finding(OK, what) if free_disk >= gib else Finding(WARN, what, "the demo writes about 1 GiB: make room")

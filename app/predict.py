@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def predict(
 
     With --data and --to, every input column and the order of the rows are kept, and label_predicted, score (that label's
     probability) and one probability_LABEL per class are added. Values are text; lists and objects of a .jsonl are left
-    out. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text: label, its
+    out, and in a .tsv tabs and line ends become spaces. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text: label, its
     probability, every probability and the text, separated by tabs.
 
     Args:
@@ -201,4 +202,7 @@ def _write_table(rows, stream, delimiter):
         if more := [name for name in row if name not in columns]:
             raise ValueError(f"a table needs the same columns in every row. Received: row {number} also has "
                              f"{', '.join(more)}; write .jsonl instead")
+        if delimiter == "\t":  # where a line is a row
+            row = {name: " ".join(re.split(r"[\t\r\n]+", value)) if isinstance(value, str) else value
+                   for name, value in row.items()}
         writer.writerow(row)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 from rich.table import Table
+from rich.text import Text
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
@@ -44,6 +45,7 @@ def prepare(
         max_skipped: stop after so many unreadable rows.
     """
     check_at_least(8, sequence_length=sequence_length)
+    check_at_least(1, vocabulary_size=vocabulary_size)
     to, sources, held_out = Path(to), as_tuple(sources), as_tuple(held_out)
     if not 0 < validation_share < 1:
         raise ValueError(f"--validation-share must be above 0 and below 1. Received: {validation_share}")
@@ -60,7 +62,7 @@ def prepare(
     }
     if to.exists():
         manifest = _prepared_already(to, recipe)
-        console.print(f"{to} is prepared already, from the same sources and settings")
+        console.print(f"{to} is prepared already, from the same sources and settings", markup=False)
         return manifest
     load_tensorflow()
     import numpy as np
@@ -104,13 +106,14 @@ def prepare(
             "near_duplicate_examples": [list(pair) for pair in corpus.near_duplicates],
         }
         write_json(folder / "manifest.json", manifest)
-    table = Table(title=f"{to}", title_justify="left", show_header=False)
+    table = Table(title=Text(str(to)), title_justify="left", show_header=False)
     for name, value in {**counts, "tokens": tokens, "rows of text": rows["train"], "vocabulary": reader.vocabulary_size,
                         "share of [UNK]": f"{manifest['unknown_share']:.4%}"}.items():
         table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value)
     if skipped.total:
-        table.add_row("skipped rows", str(skipped))
-    console.print(table, f"Next: fromzero pretrain {to} --to runs/…")
+        table.add_row("skipped rows", Text(str(skipped)))
+    console.print(table)
+    console.print(f"Next: fromzero pretrain {to} --to runs/…", markup=False)
     return manifest
 
 

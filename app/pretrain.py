@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import check_at_least, console, load_tensorflow, progress_bar, warn
+from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
 MASK_RATE = 0.15
 EVALUATIONS = 10  # over the whole training
@@ -53,6 +53,8 @@ def pretrain(
         seed: of the initial weights, the order of the rows and the masks.
     """
     check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
+    check_at_least(0, seed=seed)
+    check_learning_rate(learning_rate)
     to = Path(to)
     load_tensorflow()
     import keras
@@ -80,7 +82,7 @@ def pretrain(
                "learning_rate": learning_rate, "seed": seed, "budget": dataclasses.asdict(budget)}
     _claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
-                  f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}")
+                  f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
     warn(health.unknown_warning(prepared.unknown_share))
 
     keras.utils.set_random_seed(seed)
@@ -89,7 +91,7 @@ def pretrain(
     trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate)
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
-        warn(f"checkpoint {name} is damaged; the one before it is used")
+        warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
     console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, batch_size), seed,
@@ -138,7 +140,8 @@ def pretrain(
             part.save_weights(path)
     run_folder.save_config(to, "masked_lm", family="bert", model=dataclasses.asdict(config), options=options, **result)
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
-                  f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…")
+                  f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…",
+                  markup=False)
     return result
 
 

@@ -15,6 +15,9 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .text { max-width: 44em; overflow-wrap: anywhere; white-space: pre-wrap; }
 .scroll { overflow-x: auto; }
 """
+METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1",
+           "expected_calibration_error": "calibration error (15 bins)",
+           "negative_log_likelihood": "negative log likelihood (nats)"}
 # Beyond this many classes a matrix of cells is no picture any more; the list of confusions says it better.
 MATRIX_CLASSES = 40
 CONFUSIONS = 15
@@ -66,10 +69,7 @@ def _table(header, rows, numbers=()):
 def _metric_table(evaluation):
     intervals = evaluation.get("intervals", {})
     rows = [(name, f"{evaluation[key]:.4f}",
-             "{:.4f} – {:.4f}".format(*intervals[key]) if key in intervals else "")
-            for name, key in (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("weighted F1", "weighted_f1"),
-                              ("expected calibration error (15 bins)", "expected_calibration_error"),
-                              ("negative log likelihood (nats)", "negative_log_likelihood"))]
+             "{:.4f} – {:.4f}".format(*intervals[key]) if key in intervals else "") for key, name in METRICS.items()]
     return _table(("metric", "value", "95 % interval"), rows, numbers=(1, 2))
 
 

@@ -24,6 +24,12 @@ def check_at_least(minimum, **options):
             raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}. Received: {value}")
 
 
+def check_learning_rate(learning_rate):
+    """Raises ValueError unless it is above 0."""
+    if not learning_rate > 0:
+        raise ValueError(f"--learning-rate must be above 0. Received: {learning_rate}")
+
+
 def warn(message):
     """Shows a warning, if there is one."""
     if message:

@@ -73,7 +73,7 @@ def main():
             few, held_out = (write(part, Path(temporary) / name) for part, name in ((rows, "few"), (test, "test")))
             for kind in ("scratch", "pretrained"):
                 run = Path(temporary) / kind
-                finetune(data=(few,), validation_share=0, to=run, sequence_length=longest, seed=number,
+                finetune(data=(few,), validation_share=0, to=run, sequence_length=longest, seed=number, minimum_steps=150,
                          backbone=str(backbone), fresh=kind == "scratch")
                 results[kind].append(evaluate(run, data=(held_out,), bootstrap_samples=0)["accuracy"])
         print({kind: [round(value, 4) for value in values] for kind, values in results.items()}, flush=True)

@@ -123,7 +123,7 @@ class _Index:
     def add(self, texts: Iterable[str]) -> Counter[str]:
         """Returns the counts read, empty, characters."""
         counts = Counter(read=0, empty=0, characters=0)
-        for batch in _batches(texts):
+        for batch in in_batches(texts, _BATCH_CHARACTERS):
             characters = sum(map(len, batch))
             kept = [text for text in batch if len(text) >= self.minimum_characters]
             counts.update(read=len(batch), empty=len(batch) - len(kept), characters=characters)
@@ -137,12 +137,14 @@ class _Index:
         return counts
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+def in_batches(texts: Iterable[str], most_characters: int) -> Iterator[list[str]]:
+    """Lists of texts that end as soon as they hold so many characters, one a text counted on top: memory is bounded
+    by the longest text, not by the number of texts."""
     batch, characters = [], 0
     for text in texts:
         batch.append(text)
         characters += len(text) + 1
-        if characters >= _BATCH_CHARACTERS:
+        if characters >= most_characters:
             yield batch
             batch, characters = [], 0
     if batch:

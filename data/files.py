@@ -182,8 +182,8 @@ def _csv_rows(path: Path, skipped: SkippedRows, header_names: Sequence[str]) -> 
             if faults:
                 skipped.add(faults[0], f"{path}:{start}")
                 faults.clear()
-            elif fields and not (header and start == 1):
-                yield start, fields
+            elif (fields or len(header or ()) == 1) and not (header and start == 1):
+                yield start, fields or [""]
 
     yield from _named(fields_of_rows(), header, path, skipped)
 
@@ -197,7 +197,7 @@ def _tsv_rows(path: Path, skipped: SkippedRows, header_names: Sequence[str]) -> 
     data = lines if header else itertools.chain([first], lines)
     # A line is a row (IANA text/tab-separated-values); fields that some writers wrap in quotes are unwrapped.
     fields_of_rows = ((number, [_unquoted(field) for field in line.split("\t")])
-                      for number, line in data if line)
+                      for number, line in data if line or len(header or ()) == 1)
     yield from _named(fields_of_rows, header, path, skipped)
 
 

@@ -4,16 +4,16 @@ A row is a sequence of segments, each `[CLS] ids… [SEP]`; what is left at its 
 than a row becomes several segments. The segment boundaries need no second file: a segment starts at each [CLS].
 """
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from data.corpus import in_batches
 from data.tokenizer import CLS, PAD, SEP
 
 OPEN_ROWS = 64
-BATCH_SIZE = 256  # documents encoded at once
+BATCH_CHARACTERS = 1 << 17  # encoded at once
 
 
 class RowWriter:
@@ -100,9 +100,7 @@ def pack_documents(documents, tokenizer, path, sequence_length, progress=None):
     """
     writer = RowWriter(path, sequence_length, tokenizer.vocabulary_size)
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    documents = iter(documents)
-    batches = iter(lambda: list(itertools.islice(documents, BATCH_SIZE)), [])
-    dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=tf.TensorSpec([None], tf.string))
+    dataset = tf.data.Dataset.from_generator(lambda: in_batches(documents, BATCH_CHARACTERS), output_signature=tf.TensorSpec([None], tf.string))
     for batch in dataset.map(tokenizer.encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4):
         values, splits = batch.values.numpy(), batch.row_splits.numpy()
         counts += np.bincount(values, minlength=len(counts))

@@ -63,9 +63,13 @@ def load_prepared(folder):
     if tokenizer.sha256 != manifest["tokenizer_sha256"]:
         raise ValueError(f"{folder}/tokenizer.json must be the one that the rows were made with. It was changed: "
                          "run `prepare` again.")
+    try:
+        token_counts = np.load(folder / "token_counts.npy", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{folder}/token_counts.npy is damaged ({error}). Run `prepare` again.") from None
     return PreparedCorpus(
         tokenizer,
         *(open_rows(folder / f"{split}.rows", length, size, rows[split]) for split in ("train", "validation")),
-        np.load(folder / "token_counts.npy", allow_pickle=False),
+        token_counts,
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )

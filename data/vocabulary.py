@@ -10,12 +10,13 @@ import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import numpy as np
 import tensorflow as tf
 
+from data.corpus import in_batches
 from data.tokenizer import FORMAT_VERSION, SPECIAL_TOKENS, Tokenizer
 from data.words import MARKER, WordSplitter
 
@@ -36,10 +37,14 @@ CHINESE = re.compile("([\u3007\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]+)
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocabulary_size: int, *, lower_case: bool = True, progress: Callable | None = None
+    texts: Iterable[str], vocabulary_size: int, *, lower_case: bool = True, for_bag: bool = False,
+    progress: Callable | None = None
 ) -> Tokenizer:
     """Trains a tokenizer of at most `vocabulary_size` pieces (fewer if the texts yield fewer); deterministic.
 
+    for_bag: for a bag of n-grams, which learns from words seen once too and makes Chinese words of characters by
+    itself: words seen once may be pieces, Chinese words are not. Development splits: the baseline on TREC, mean of 3
+    seeds, .876 → .879; fastText's pairs and triples of these pieces on ChnSentiCorp .866 → .907.
     progress: called with the number of texts read since the last call. Raises ValueError when the texts are
     empty or their alphabet leaves no room for pieces.
     """
@@ -53,7 +58,8 @@ def train_tokenizer(
             f"{COVERAGE:.2%} of the text: {smallest} in this text, got vocabulary_size={vocabulary_size}; "
             f"raise it to {smallest} at least, better {2 * smallest} or more"
         )
-    definition["vocabulary"] = _train_pieces(_segmented(words), alphabet, vocabulary_size)
+    definition["vocabulary"] = _train_pieces(_segmented(words, for_bag), alphabet, vocabulary_size,
+                                               fewest_occurrences=1 if for_bag else 2)
     # Ties in alphabetical order, so that the order of counting does not matter.
     definition["frequent_words"] = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT_WORDS]
     return Tokenizer(definition)
@@ -105,8 +111,9 @@ def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
         return unique, counts, tf.math.bincount(characters, minlength=splitter.table_size)
 
     words, characters, rare = Counter(), np.zeros(splitter.table_size, np.int64), 0
-    for batch in _batches(texts):
-        unique, counts, histogram = count(tf.constant(batch, tf.string))
+    for batch in in_batches(texts, BATCH_CHARACTERS):
+        # A lone surrogate has no UTF-8.
+        unique, counts, histogram = count(tf.constant([text.encode("utf-8", "replace") for text in batch], tf.string))
         words.update(dict(zip(unique.numpy().tolist(), counts.numpy().tolist())))
         characters += histogram.numpy()
         while len(words) > MOST_COUNTED_WORDS:
@@ -115,18 +122,6 @@ def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
         if progress:
             progress(len(batch))
     return Counter({word.decode("utf-8"): number for word, number in words.items()}), characters
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[bytes]]:
-    batch, size = [], 0
-    for text in texts:
-        batch.append(text.encode("utf-8", errors="replace"))  # a lone surrogate has no UTF-8
-        size += len(text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _alphabet(characters: np.ndarray, lower_case: bool) -> list[str]:
@@ -143,14 +138,16 @@ def _alphabet(characters: np.ndarray, lower_case: bool) -> list[str]:
     return sorted({chr(c) for c in order[:enough] if counts[c]} | ascii_characters | {MARKER})
 
 
-def _segmented(words: Counter) -> Counter:
-    """The words, runs of Chinese characters cut by jieba: a sample of them, weighted up."""
+def _segmented(words: Counter, for_bag: bool) -> Counter:
+    """The words; runs of Chinese characters cut by jieba (a sample of them, weighted up), or left out for a bag."""
+    segmented = Counter({word: number for word, number in words.items() if not CHINESE.search(word)})
+    if for_bag:
+        return segmented  # the alphabet has the characters
     import jieba
 
     jieba.setLogLevel(logging.ERROR)
     runs = [word for word in words if CHINESE.search(word)]
     step = 1 + sum(map(len, runs)) // MOST_SEGMENTED_CHARACTERS
-    segmented = Counter({word: number for word, number in words.items() if not CHINESE.search(word)})
     for run in runs[::step]:
         for part in CHINESE.split(run):
             pieces = jieba.cut(part) if CHINESE.match(part) else [part]
@@ -158,18 +155,18 @@ def _segmented(words: Counter) -> Counter:
     return segmented
 
 
-def _train_pieces(words: Counter, alphabet: list[str], vocabulary_size: int) -> list[str]:
+def _train_pieces(words: Counter, alphabet: list[str], vocabulary_size: int, fewest_occurrences: int) -> list[str]:
     """SPECIAL_TOKENS, the alphabet and the merged pieces, most useful first."""
     from tokenizers import Tokenizer as MergeTokenizer
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
 
-    share = min(1.0, MOST_OCCURRENCES / sum(words.values()))
+    share = min(1.0, MOST_OCCURRENCES / max(1, words.total()))
     known = set(alphabet)
     occurrences = ([word] * round(share * words[word]) for word in sorted(words) if known.issuperset(word))
     trainer = BpeTrainer(
         vocab_size=vocabulary_size,
-        min_frequency=2,
+        min_frequency=fewest_occurrences,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),

@@ -28,11 +28,13 @@ class BaselineConfig:
     hidden_dim: int = 64
     num_buckets: int = 0
     longest_ngram: int = 2
-    dropout: float = 0.2
+    dropout: float = 0.5
 
     def __post_init__(self):
         if min(self.vocabulary_size, self.num_classes, self.embedding_dim, self.hidden_dim) < 1:
             raise ValueError(f"a baseline's sizes must be at least 1. Received: {self}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1). Received: {self.dropout}")
         if self.num_buckets < 0 or self.longest_ngram not in (2, 3):
             raise ValueError("num_buckets must be at least 0 and longest_ngram 2 or 3. "
                              f"Received: num_buckets={self.num_buckets}, longest_ngram={self.longest_ngram}")
@@ -62,11 +64,14 @@ def baseline(config):
     """
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-    features = RowEmbedding(config.vocabulary_size, config.embedding_dim, name="token_embedding")(token_ids)
+    # As fastText starts them: tokens that training has not met add next to nothing to a mean.
+    small = keras.initializers.RandomUniform(-1 / config.embedding_dim, 1 / config.embedding_dim)
+    features = RowEmbedding(config.vocabulary_size, config.embedding_dim, embeddings_initializer=small,
+                            name="token_embedding")(token_ids)
     if config.num_buckets:
         for ids, name in zip(hashed_ngrams(token_ids, config), ("bigram", "trigram")):
             features = features + RowEmbedding(config.num_buckets, config.embedding_dim,
-                                                         embeddings_initializer="zeros", name=f"{name}_embedding")(ids)
+                                               embeddings_initializer="zeros", name=f"{name}_embedding")(ids)
     pooled = masked_mean(features, segment_ids)  # (B, embedding_dim)
     pooled = keras.layers.Dropout(config.dropout)(pooled)
     pooled = keras.layers.Dense(config.hidden_dim, activation="relu", name="dense")(pooled)

@@ -18,7 +18,7 @@ class Finetuned:
         seed: the seed that it really came from.
         weights: list of arrays for `model.set_weights`.
         validation: {"loss", "accuracy", "count"} of these weights.
-        seconds: time spent in training steps.
+        seconds: time spent in training steps, those of failed attempts too.
         history: one dict per interval, its mean training loss among others.
         notes: what a user should know: restarts, an interruption.
     """
@@ -50,7 +50,7 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
     Returns:
         `Finetuned`.
     """
-    notes = []
+    notes, kept, seconds = [], None, 0.0
     for attempt in range(RESTARTS + 1):
         attempt_seed = seed + 1000 * attempt
         keras.utils.set_random_seed(attempt_seed)
@@ -59,17 +59,23 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
             best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, interval,
                                    patience, on_step, stopped)
             failure = failed(history, class_shares, best["validation"]["count"])
+            if failure is None or kept is None or best["rank"] > kept[1]["rank"]:
+                kept = attempt_seed, best, history
         except NotFiniteError as error:
-            if attempt == RESTARTS:
-                raise ValueError(f"training must stay finite. Received: {error}, from {RESTARTS + 1} seeds. "
-                                 f"Lower the learning rate from {learning_rate}") from None
             failure = str(error)
+        seconds += trainer.seconds
         if failure is None or stopped():
             break
         notes.append(f"seed {attempt_seed}: {failure}" + ("; started again" if attempt < RESTARTS else ""))
     if stopped():
+        if kept is None:
+            raise KeyboardInterrupt("Nothing is saved: the training was not finite")
         notes.append(f"stopped by the user at step {trainer.step} of {steps}")
-    return Finetuned(attempt_seed, best["weights"], best["validation"], trainer.seconds, history, notes)
+    elif kept is None:
+        raise ValueError(f"training must stay finite. Received: {failure}, from {RESTARTS + 1} seeds. "
+                         f"Lower the learning rate from {learning_rate}")
+    attempt_seed, best, history = kept
+    return Finetuned(attempt_seed, best["weights"], best["validation"], seconds, history, notes)
 
 
 def _train(trainer, batches, validation_batches, steps, interval, patience, on_step, stopped):

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,8 @@ def save_checkpoint(folder, step, seconds, losses, variables):
 def load_checkpoint(folder, variables):
     """Puts the newest readable checkpoint into the variables.
 
-    A truncated or damaged file is recognised by the checksums inside the archive and the one before it is used.
+    A truncated or damaged file is recognised by the checksums inside the archive; it gets the ending .damaged, and the
+    one before it is used.
 
     Returns:
         (step, seconds, losses, names of the damaged files), or (0, 0.0, [], names) when there is no checkpoint.
@@ -164,10 +166,11 @@ def load_checkpoint(folder, variables):
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError):
+            step, seconds, losses = (arrays.pop(name).tolist() for name in ("step", "seconds", "losses"))
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, NotImplementedError, RuntimeError):
             damaged.append(path.name)
+            path.rename(f"{path}.damaged")  # else it would count as one of the newest two
             continue
-        step, seconds, losses = (arrays.pop(name).tolist() for name in ("step", "seconds", "losses"))
         wanted = {f"{n:04d} {variable.path}": tuple(variable.shape) for n, variable in enumerate(variables)}
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted:

@@ -15,7 +15,7 @@ from models import bert, finetuning
 from models.baseline import BaselineConfig, baseline
 from models.config import EncoderConfig, from_dict
 from models.finetuning import failed, finetune_classifier
-from models.layerwise import LayerwiseAdamW
+from models.finetuning_optimizers import LayerwiseAdamW
 from models.run_folder import load_config
 from models.trainer import Trainer
 
@@ -211,6 +211,13 @@ def test_options_that_do_not_fit(labelled_csv, classifier_run, pretrained_run, t
     assert "no such folder" in one_line(capsys, *data, *to, "--backbone", tmp_path / "nowhere")
     assert "--batch-size must be at least 1" in one_line(capsys, *data, *to, "--batch-size", 0)
     assert "--sequence-length must be at least 8" in one_line(capsys, *data, *to, "--sequence-length", 2)
+    assert "--learning-rate must be above 0" in one_line(capsys, *data, *to, "--learning-rate", -1)
+    assert "--layer-decay must be above 0" in one_line(capsys, *data, *to, "--layer-decay", 0)
+    assert "--ngrams belongs to --model baseline" in one_line(capsys, *data, *to, "--ngrams", 9)
+    assert "--longest-ngram to --ngrams" in one_line(capsys, *data, *to, "--model", "baseline", "--longest-ngram", 3)
+    assert "--vocabulary-size is of a tokenizer trained here" in one_line(
+        capsys, *data, *to, "--backbone", pretrained_run, "--vocabulary-size", 300)
+    assert "dropout must be in [0, 1)" in one_line(capsys, *data, *to, "--model", "baseline", "--dropout", 1)
     assert not (tmp_path / "run").exists()
 
 
@@ -302,7 +309,29 @@ def test_a_failed_run_is_started_from_another_seed():
 
 def test_after_three_failures_it_is_left_at_that():
     run, _ = toy(rate=1e-9, training=lambda seed: toy_batches(labels_are_random=True, seed=seed))
-    assert run.seed == 2000 and len(run.notes) == 3 and not run.notes[2].endswith("started again")
+    assert run.seed in (0, 1000, 2000) and len(run.notes) == 3 and not run.notes[2].endswith("started again")
+
+
+def test_what_never_was_finite_is_an_error_and_the_best_of_failures_is_kept():
+    def not_finite_but(good):
+        def training(seed):
+            for batch in toy_batches(labels_are_random=True, seed=seed):
+                yield batch if seed == good else {**batch, "sample_weight": np.full(16, np.nan, np.float32)}
+        return training
+
+    run, _ = toy(rate=1e-9, training=not_finite_but(0))
+    assert run.seed == 0 and [("nan" in note) for note in run.notes] == [False, True, True]
+    with pytest.raises(ValueError, match="must stay finite. Received: loss nan .* from 3 seeds"):
+        toy(training=not_finite_but(None))
+    with pytest.raises(KeyboardInterrupt, match="Nothing is saved"):
+        toy(training=not_finite_but(None), stopped=lambda: True)
+
+
+def test_many_held_out_texts_still_choose_among_evaluations(labelled_csv, tmp_path, saved_tokenizer):
+    finetune(data=(str(labelled_csv),), validation=(str(labelled_csv),) * 50, to=tmp_path / "run", model="baseline",
+             tokenizer=saved_tokenizer, **{**QUICK, "minimum_steps": 8})
+    history = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(history) == 4
 
 
 @pytest.mark.parametrize(("shares", "loss", "accuracy", "is_failure"), [

@@ -9,6 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import packing
 from data.packing import OPEN_ROWS, RowWriter, open_rows, pack_documents, row_dtype, segment_ids
 from data.tokenizer import CLS, PAD, SEP
 
@@ -97,7 +98,8 @@ def test_segment_ids():
     assert found.numpy().tolist() == [[1, 1, 1, 2, 2, 2, 2, 0], [1] * 8, [0] * 8]
 
 
-def test_documents_are_encoded_packed_and_counted(tmp_path, tokenizer):
+def test_documents_are_encoded_packed_and_counted(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(packing, "BATCH_CHARACTERS", 10_000)
     texts = ["a wonderful film", "", "质量很好", "the film " * 50] * 100
     done = []
     num_rows, counts = pack_documents(texts, tokenizer, tmp_path / "rows", 32, done.append)

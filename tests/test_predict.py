@@ -75,6 +75,21 @@ def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_pat
     assert all(row[name] == "" for row in rows if not row["text"].strip() for name in added)
 
 
+def test_a_blank_line_of_a_single_column_is_an_empty_text(classifier_run, tmp_path):
+    for name in ("in.csv", "in.tsv"):
+        (tmp_path / name).write_text("text\ngood\n\nbad\n")
+        assert predict(classifier_run, data=str(tmp_path / name), to=tmp_path / f"{name}.jsonl")["rows"] == 3
+        rows = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        assert [row["text"] for row in rows] == ["good", "", "bad"] and rows[1]["score"] is None
+
+
+def test_a_tsv_has_a_line_a_row(classifier_run, tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "good\tfilm\r\nbad"}) + "\n")
+    predict(classifier_run, data=str(tmp_path / "in.jsonl"), to=tmp_path / "out.tsv")
+    header, line = (tmp_path / "out.tsv").read_text().splitlines()
+    assert line.split("\t")[0] == "good film bad" and header.startswith("text\t")
+
+
 def test_a_folder_of_files_with_different_columns(classifier_run, tmp_path):
     (tmp_path / "in").mkdir()
     write_table(tmp_path / "in" / "a.csv", [{"text": "good"}])

@@ -180,6 +180,8 @@ def test_all_checkpoints_damaged(tmp_path):
     variables = some_variables(1)
     assert load_checkpoint(tmp_path, variables) == (0, 0.0, [], ["step-000000010.npz", "step-000000005.npz"])
     assert values(variables) == values(some_variables(1))
+    save_checkpoint(tmp_path, 2, 2.0, [], some_variables(2))  # of the training that begins again
+    assert load_checkpoint(tmp_path, variables) == (2, 2.0, [], [])
 
 
 def test_a_half_written_checkpoint_is_not_looked_at(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline
 from models.config import EncoderConfig
-from models.layerwise import LayerwiseAdamW, depths
+from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.optimizers import pretraining_optimizer
 from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
 

@@ -63,6 +63,13 @@ def test_the_counter_is_pruned(monkeypatch):
     assert "▁the" in tokenizer.vocabulary
 
 
+def test_a_bag_gets_chinese_characters_and_whole_words_seen_once():
+    tokenizer = train_tokenizer([*TEXTS, "an unforgettable film"], 30_000, for_bag=True)
+    pieces = set(tokenizer.vocabulary)
+    assert {"▁unforgettable", "电", "影"} <= pieces and "电影" not in pieces
+    assert tokenizer.decode(tokenizer.encode(["这是电影"])).numpy()[0].decode() == "这是电影"
+
+
 def test_only_a_sample_of_chinese_is_segmented(monkeypatch):
     monkeypatch.setattr(vocabulary, "MOST_SEGMENTED_CHARACTERS", 40)
     assert train_tokenizer(CHINESE * 20, 600).vocabulary_size > 100
