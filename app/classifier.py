@@ -81,12 +81,15 @@ class Classifier:
         return tf.function(lambda batch: self.model(batch, training=False), [batch], autograph=False)
 
 
-def describe_model(model, backbone, size, ngrams, longest_ngram, dropout, sequence_length, vocabulary_size, num_classes):
-    """What `build_classifier` needs to know: {"family": str, "model": dict, "segment_length": int}."""
+def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_size, num_classes, **bag):
+    """What `build_classifier` needs to know: {"family": str, "model": dict, "segment_length": int}.
+
+    `bag` are further fields of `BaselineConfig`.
+    """
     if model == "baseline":
         return {"family": "baseline", "segment_length": sequence_length,
                 "model": dataclasses.asdict(baseline.BaselineConfig(
-                    vocabulary_size, num_classes, num_buckets=ngrams, longest_ngram=longest_ngram, dropout=dropout))}
+                    vocabulary_size, num_classes, dropout=dropout, **bag))}
     if backbone == "none":
         config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
                                                    sequence_length=min(sequence_length, LONGEST_SEGMENT)))

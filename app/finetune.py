@@ -35,6 +35,7 @@ def finetune(
     learning_rate: float | None = None,
     layer_decay: float = 0.9,
     dropout: float | None = None,
+    word_dropout: float = 0.0,
     ngrams: int = 0,
     longest_ngram: Literal[2, 3] = 2,
     balance: bool = False,
@@ -70,6 +71,7 @@ def finetune(
             model if not given.
         layer_decay: each layer learns at this multiple of the rate of the layer above it (pretrained backbones).
         dropout: share of activations dropped in training; 0.1, of the baseline 0.5.
+        word_dropout: for the baseline, share of the tokens dropped in training; with few texts 0.5 may help.
         ngrams: for the baseline, rows in the table of hashed pairs of tokens, for example 200000; 0 = none.
         longest_ngram: 3 adds such a table for triples: for Chinese, of which the baseline's own tokenizer makes
             characters.
@@ -93,8 +95,8 @@ def finetune(
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
-    if (ngrams and model == "encoder") or (longest_ngram > 2 and not ngrams):
-        raise ValueError("--ngrams belongs to --model baseline, and --longest-ngram to --ngrams")
+    if ((ngrams or word_dropout) and model == "encoder") or (longest_ngram > 2 and not ngrams):
+        raise ValueError("--ngrams and --word-dropout belong to --model baseline, and --longest-ngram to --ngrams")
     if vocabulary_size is not None:
         check_at_least(1, vocabulary_size=vocabulary_size)
         if tokenizer or backbone != "none":
@@ -147,8 +149,9 @@ def finetune(
     dropout = DROPOUT[model] if dropout is None else dropout
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout,
-                 **describe_model(model, backbone, size, ngrams, longest_ngram, dropout, sequence_length,
-                                  reader.vocabulary_size, len(examples.label_names))}
+                 **describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
+                                  len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram,
+                                  word_dropout=word_dropout)}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
 

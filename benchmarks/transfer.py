@@ -54,7 +54,8 @@ def main():
     arguments = parser.parse_args()
     load_tensorflow()
     folder, name = arguments.data / arguments.set, arguments.set
-    length, longest = (64, 64) if name == "thucnews" else (128, 256)  # of a segment, of a text
+    # Tokens of a segment and of a text; steps of fine-tuning, ten passes or twenty.
+    length, longest, steps = (64, 64, 300) if name == "thucnews" else (128, 256, 150)
     corpus, backbone = arguments.work / f"{name}-corpus", arguments.work / f"{name}-{arguments.minutes:g}min"
     unlabelled = [str(path) for path in (folder / "train.jsonl.gz", folder / "unlabelled.jsonl.gz") if path.exists()]
     prepare(tuple(unlabelled), held_out=(str(folder / "test.jsonl.gz"),), to=corpus, sequence_length=length)
@@ -73,8 +74,8 @@ def main():
             few, held_out = (write(part, Path(temporary) / name) for part, name in ((rows, "few"), (test, "test")))
             for kind in ("scratch", "pretrained"):
                 run = Path(temporary) / kind
-                finetune(data=(few,), validation_share=0, to=run, sequence_length=longest, seed=number, minimum_steps=150,
-                         backbone=str(backbone), fresh=kind == "scratch")
+                finetune(data=(few,), validation_share=0, to=run, sequence_length=longest, seed=number,
+                         minimum_steps=steps, backbone=str(backbone), fresh=kind == "scratch")
                 results[kind].append(evaluate(run, data=(held_out,), bootstrap_samples=0)["accuracy"])
         print({kind: [round(value, 4) for value in values] for kind, values in results.items()}, flush=True)
     summary = {kind: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "draws": values}

@@ -20,6 +20,7 @@ class BaselineConfig:
         num_buckets: rows of the table that hashed n-grams share; 0 = no n-grams.
         longest_ngram: 2 = pairs of tokens, 3 = pairs and triples.
         dropout: share of the mean vector dropped in training.
+        word_dropout: share of the tokens dropped in training, their n-grams with them (Iyyer et al. 2015, section 3).
     """
 
     vocabulary_size: int
@@ -29,12 +30,14 @@ class BaselineConfig:
     num_buckets: int = 0
     longest_ngram: int = 2
     dropout: float = 0.5
+    word_dropout: float = 0.0
 
     def __post_init__(self):
         if min(self.vocabulary_size, self.num_classes, self.embedding_dim, self.hidden_dim) < 1:
             raise ValueError(f"a baseline's sizes must be at least 1. Received: {self}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1). Received: {self.dropout}")
+        if not (0 <= self.dropout < 1 and 0 <= self.word_dropout < 1):
+            raise ValueError("dropout and word_dropout must be in [0, 1). "
+                             f"Received: {self.dropout} and {self.word_dropout}")
         if self.num_buckets < 0 or self.longest_ngram not in (2, 3):
             raise ValueError("num_buckets must be at least 0 and longest_ngram 2 or 3. "
                              f"Received: num_buckets={self.num_buckets}, longest_ngram={self.longest_ngram}")
@@ -72,6 +75,7 @@ def baseline(config):
         for ids, name in zip(hashed_ngrams(token_ids, config), ("bigram", "trigram")):
             features = features + RowEmbedding(config.num_buckets, config.embedding_dim,
                                                embeddings_initializer="zeros", name=f"{name}_embedding")(ids)
+    features = keras.layers.Dropout(config.word_dropout, noise_shape=(None, None, 1))(features)
     pooled = masked_mean(features, segment_ids)  # (B, embedding_dim)
     pooled = keras.layers.Dropout(config.dropout)(pooled)
     pooled = keras.layers.Dense(config.hidden_dim, activation="relu", name="dense")(pooled)

@@ -213,11 +213,11 @@ def test_options_that_do_not_fit(labelled_csv, classifier_run, pretrained_run, t
     assert "--sequence-length must be at least 8" in one_line(capsys, *data, *to, "--sequence-length", 2)
     assert "--learning-rate must be above 0" in one_line(capsys, *data, *to, "--learning-rate", -1)
     assert "--layer-decay must be above 0" in one_line(capsys, *data, *to, "--layer-decay", 0)
-    assert "--ngrams belongs to --model baseline" in one_line(capsys, *data, *to, "--ngrams", 9)
+    assert "--ngrams and --word-dropout belong to --model baseline" in one_line(capsys, *data, *to, "--ngrams", 9)
     assert "--longest-ngram to --ngrams" in one_line(capsys, *data, *to, "--model", "baseline", "--longest-ngram", 3)
     assert "--vocabulary-size is of a tokenizer trained here" in one_line(
         capsys, *data, *to, "--backbone", pretrained_run, "--vocabulary-size", 300)
-    assert "dropout must be in [0, 1)" in one_line(capsys, *data, *to, "--model", "baseline", "--dropout", 1)
+    assert "dropout and word_dropout must be in [0, 1)" in one_line(capsys, *data, *to, "--model", "baseline", "--dropout", 1)
     assert not (tmp_path / "run").exists()
 
 

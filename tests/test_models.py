@@ -290,6 +290,14 @@ def test_hashed_ngrams_equal_plain_python():
     assert len(counts) == 50 and counts.min() > 0.8 * counts.mean()  # buckets are filled evenly
 
 
+def test_word_dropout_drops_whole_tokens_in_training_alone():
+    model = randomise(baseline(dataclasses.replace(BASELINE, dropout=0.0, word_dropout=0.5)))
+    one_token = {"token_ids": tf.fill((400, 1), 7), "segment_ids": tf.ones((400, 1), tf.int32)}
+    assert len(np.unique(model(one_token, training=False).numpy().round(4), axis=0)) == 1
+    kinds, counts = np.unique(model(one_token, training=True).numpy().round(4), axis=0, return_counts=True)
+    assert len(kinds) == 2 and 150 < counts[0] < 250  # the token, twice as large, or nothing
+
+
 def test_ngrams_tell_orders_apart():
     with_ngrams = randomise(baseline(BASELINE))
     without = randomise(baseline(dataclasses.replace(BASELINE, num_buckets=0)))
