@@ -33,8 +33,8 @@ def predict(
 
     With --data and --to, every input column and the order of the rows are kept, and label_predicted, score (that label's
     probability) and one probability_LABEL per class are added. Values are text; lists and objects of a .jsonl are left
-    out, and in a .tsv tabs and line ends become spaces. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text: label, its
-    probability, every probability and the text, separated by tabs.
+    out, and in a .tsv tabs and line ends become spaces. An empty text keeps its place and gets no prediction.
+    Otherwise the output is a line a text: label, its probability, every probability and the text, separated by tabs.
 
     Args:
         run: folder of a fine-tuned run.

@@ -100,7 +100,8 @@ def pack_documents(documents, tokenizer, path, sequence_length, progress=None):
     """
     writer = RowWriter(path, sequence_length, tokenizer.vocabulary_size)
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
-    dataset = tf.data.Dataset.from_generator(lambda: in_batches(documents, BATCH_CHARACTERS), output_signature=tf.TensorSpec([None], tf.string))
+    dataset = tf.data.Dataset.from_generator(lambda: in_batches(documents, BATCH_CHARACTERS),
+                                             output_signature=tf.TensorSpec([None], tf.string))
     for batch in dataset.map(tokenizer.encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4):
         values, splits = batch.values.numpy(), batch.row_splits.numpy()
         counts += np.bincount(values, minlength=len(counts))
