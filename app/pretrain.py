@@ -5,6 +5,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -31,6 +32,9 @@ def pretrain(
     minutes: float | None = None,
     steps: int | None = None,
     batch_size: int = 32,
+    accumulate: int = 1,
+    precision: Literal["float32", "bfloat16", "float16"] | None = None,
+    rematerialise: bool = False,
     learning_rate: float = 5e-3,
     checkpoint_every: int = 200,
     seed: int = 0,
@@ -46,13 +50,16 @@ def pretrain(
         num_heads: instead of the size's own.
         intermediate_dim: width inside the feed-forward layers; 4 × hidden_dim if not given.
         minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
-        steps: train for so many batches instead.
+        steps: train for so many updates instead.
         batch_size: rows in a batch.
+        accumulate: batches to an update: 4 of 32 rows give the update of one of 128 and need the memory of one of 32.
+        precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
+        rematerialise: compute attention twice instead of keeping it: less memory for long rows, the same result.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
         checkpoint_every: steps between two checkpoints.
         seed: of the initial weights, the order of the rows and the masks.
     """
-    check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
+    check_at_least(1, batch_size=batch_size, accumulate=accumulate, checkpoint_every=checkpoint_every)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
     to = Path(to)
@@ -67,7 +74,8 @@ def pretrain(
     from models import bert, health, heads, run_folder
     from models.config import encoder_config
     from models.optimizers import pretraining_optimizer
-    from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
+    from models.precision import computing_in
+    from models.trainer import Budget, NotFiniteError, Trainer, fast_precision, stop_signals
 
     if minutes is None and steps is None:
         minutes = 10.0
@@ -77,24 +85,28 @@ def pretrain(
     config = encoder_config(size, vocabulary_size=prepared.tokenizer.vocabulary_size,
                             sequence_length=prepared.sequence_length, num_layers=num_layers, hidden_dim=hidden_dim,
                             num_heads=num_heads, intermediate_dim=intermediate_dim)
+    precision = precision or fast_precision()
     # What must be the same for a training to go on.
     options = {"corpus": prepared.sha256, "encoder": dataclasses.asdict(config), "batch_size": batch_size,
-               "learning_rate": learning_rate, "seed": seed, "budget": dataclasses.asdict(budget)}
+               "accumulate": accumulate, "precision": precision, "learning_rate": learning_rate, "seed": seed,
+               "budget": dataclasses.asdict(budget)}
     _claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
     warn(health.unknown_warning(prepared.unknown_share))
 
     keras.utils.set_random_seed(seed)
-    backbone = bert.backbone(config)
-    model = heads.masked_lm(backbone)
-    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate)
+    with computing_in(precision):
+        backbone = bert.backbone(config, rematerialise=rematerialise)
+        model = heads.masked_lm(backbone)
+    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
-    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters"
+    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, {precision}"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
-    examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, batch_size), seed,
+    rows = accumulate * batch_size  # of a step: an update, which the trainer takes in parts
+    examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
                                config.vocabulary_size, MASK_RATE)
     # Spread over the whole file: its rows stand in the order in which the sources were read.
     held_out = np.linspace(0, len(prepared.validation_rows) - 1, min(len(prepared.validation_rows), VALIDATION_ROWS))
@@ -106,16 +118,16 @@ def pretrain(
         started = time.monotonic()
         _start_from_neighbours(backbone, prepared, seed)
         trainer.seconds = time.monotonic() - started
-    history = History(to, trainer, prepared.tokenizer, validation, batch_size * prepared.sequence_length,
-                       losses)
+    history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
         spent = budget.share(trainer.step, trainer.seconds)
 
         def after_step(loss, gradient_norm):
             nonlocal spent
-            history.losses.append(loss)
-            history.gradient_norm = gradient_norm
+            if math.isfinite(gradient_norm):  # else float16 skipped the step
+                history.losses.append(loss)
+                history.gradient_norm = gradient_norm
             share = min(1.0, budget.share(trainer.step, trainer.seconds))
             advance((share - spent) * (budget.steps or budget.seconds),
                     f"step {trainer.step:,}, loss {loss:.3f}, gradient {gradient_norm:.2f}")

@@ -6,7 +6,7 @@ from keras import ops
 from models.layers import LocalMixing, SelfAttention, Unflatten, same_segment, squared_relu
 
 
-def backbone(config, name="backbone"):
+def backbone(config, name="backbone", rematerialise=False):
     """Token ids in, one vector per position out.
 
     Documents packed into one row do not see each other and positions count as distances, so a row of three documents
@@ -14,6 +14,7 @@ def backbone(config, name="backbone"):
 
     Args:
         config: `EncoderConfig`.
+        rematerialise: compute attention twice in training instead of keeping it in memory; changes no value.
 
     Returns:
         `keras.Model`: {"token_ids": int32 (B, L), "segment_ids": int32 (B, L)} → float (B, L, D).
@@ -31,15 +32,16 @@ def backbone(config, name="backbone"):
     x = _norm("mixing_norm")(x)
     x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
     for layer in range(config.num_layers):
-        x = _block(x, allowed, config, f"layer_{layer}")
+        x = _block(x, allowed, config, f"layer_{layer}", rematerialise)
     x = _norm("final_norm")(x)
     x = Unflatten(name="unflatten")(x, token_ids)  # (B, L, D)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
 
 
-def _block(x, allowed, config, name):
+def _block(x, allowed, config, name, rematerialise):
     """Attention and feed-forward, each with its norm before and its sum after. x: float (B·L, D)."""
-    attended = SelfAttention(config.num_heads, name=f"{name}_attention")(_norm(f"{name}_attention_norm")(x), allowed)
+    attention = SelfAttention(config.num_heads, rematerialise, name=f"{name}_attention")
+    attended = attention(_norm(f"{name}_attention_norm")(x), allowed)
     x = x + keras.layers.Dropout(config.dropout, name=f"{name}_attention_dropout")(attended)
     wide = keras.layers.Dense(config.intermediate_dim, activation=squared_relu, use_bias=False,
                               name=f"{name}_intermediate")(_norm(f"{name}_feedforward_norm")(x))

@@ -1,7 +1,6 @@
 """What stands on a backbone: the masked-LM head for pretraining, the classifier for a task."""
 
 import keras
-from keras import ops
 
 from models.layers import Bias, TakePositions, Unflatten, masked_mean
 
@@ -25,8 +24,9 @@ def masked_lm(backbone):
     hidden = backbone(inputs)  # (B, L, D)
     masked = TakePositions(name="masked")(hidden, mask_positions)  # (B·M, D)
     logits = backbone.get_layer("token_embedding")(masked, reverse=True)  # (B·M, V)
-    logits = Bias(name="vocabulary_bias")(logits)
-    logits = ops.cast(Unflatten(name="unflatten")(logits, mask_positions), "float32")  # (B, M, V)
+    # float32 from here on, whatever the precision of the products.
+    logits = Bias(name="vocabulary_bias", dtype="float32")(logits)
+    logits = Unflatten(name="unflatten", dtype="float32")(logits, mask_positions)  # (B, M, V)
     return keras.Model({**inputs, "mask_positions": mask_positions}, logits, name="masked_lm")
 
 

@@ -19,9 +19,16 @@ class SelfAttention(keras.layers.Layer):
     and rotated by their positions, so that scores depend on distances alone. The output projection starts at zero, so that a block starts as the identity.
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads, rematerialise=False, **kwargs):
+        """
+        Args:
+            num_heads: H; D must be an even multiple of it.
+            rematerialise: compute the scores again in the backward pass instead of keeping them in memory (Chen et al.
+                2016, "Training deep nets with sublinear memory cost").
+        """
         super().__init__(**kwargs)
         self.num_heads = num_heads
+        self.rematerialise = rematerialise
 
     def build(self, hidden_shape, allowed_shape):
         hidden_dim = hidden_shape[-1]
@@ -37,23 +44,33 @@ class SelfAttention(keras.layers.Layer):
         Returns:
             float (B·L, D).
         """
+        def attend(projected):
+            return self._attend(projected, allowed)
+
+        # Not keras.RematScope: in Keras 3.15 it repeats a layer outside its precision, and on TensorFlow it fails on
+        # bool inputs and on layers that take `training`. What has no weights and no such inputs it cannot get wrong.
+        attend = keras.remat(attend) if self.rematerialise else attend
+        mixed = attend(ops.matmul(hidden, self.query_key_value))  # (B·L, D)
+        return ops.matmul(mixed, self.output_projection)
+
+    def _attend(self, projected, allowed):
+        """Each position's mixture of values. projected: float (B·L, 3·D), queries, keys and values. Returns (B·L, D)."""
         batch, length, _ = ops.shape(allowed)
-        head_dim = hidden.shape[-1] // self.num_heads
-        projected = ops.matmul(hidden, self.query_key_value)  # (B·L, 3·D)
+        hidden_dim = projected.shape[-1] // 3
+        head_dim = hidden_dim // self.num_heads
         projected = ops.reshape(projected, (batch, length, 3, self.num_heads, head_dim))
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))  # each (B, H, L, D/H)
         query, key = (rotate(ops.rms_normalization(x, axis=-1)) for x in (query, key))
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * head_dim**-0.5  # (B, H, L, L)
         scores = scores + ops.cast(ops.logical_not(allowed), scores.dtype)[:, None] * -1e4
         mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, L, D/H)
-        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, hidden.shape[-1]))  # (B·L, D)
-        return ops.matmul(mixed, self.output_projection)
+        return ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, hidden_dim))  # (B·L, D)
 
     def compute_output_shape(self, hidden_shape, allowed_shape):
         return hidden_shape
 
     def get_config(self):
-        return {**super().get_config(), "num_heads": self.num_heads}
+        return {**super().get_config(), "num_heads": self.num_heads, "rematerialise": self.rematerialise}
 
 
 def same_segment(segment_ids):
