@@ -8,7 +8,10 @@ from transformers import BertConfig, BertForMaskedLM
 
 
 class TorchSide:
-    """transformers' BertForMaskedLM under torch.compile; it projects every position on the vocabulary."""
+    """transformers' BertForMaskedLM under torch.compile; it projects every position on the vocabulary.
+
+    A position sees the whole row, its neighbours' documents too.
+    """
 
     def __init__(self, config, precision, learning_rate):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
