@@ -103,8 +103,8 @@ def pretrain(
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
-    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, {precision}"
-                  + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
+    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, "
+                  + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     rows = accumulate * batch_size  # of a step: an update, which the trainer takes in parts
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
                                config.vocabulary_size, MASK_RATE)

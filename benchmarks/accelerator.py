@@ -88,7 +88,8 @@ def masked_batches(rows, batch_size, seed=0):
         labels = np.take_along_axis(batch, positions, axis=1)
         shown = batch.copy()
         np.put_along_axis(shown, positions, np.where(labels < NUM_SPECIAL_TOKENS, labels, MASK), axis=1)
-        yield {"token_ids": shown, "segment_ids": np.where(batch == 0, 0, np.cumsum(batch == CLS, axis=1, dtype=np.int32)),
+        segments = np.cumsum(batch == CLS, axis=1, dtype=np.int32)
+        yield {"token_ids": shown, "segment_ids": np.where(batch == 0, 0, segments),
                "mask_positions": positions, "labels": labels,
                "sample_weight": np.float32(labels >= NUM_SPECIAL_TOKENS)}
 

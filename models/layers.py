@@ -55,7 +55,7 @@ class SelfAttention(keras.layers.Layer):
         return ops.matmul(mixed, self.output_projection)
 
     def _attend(self, projected, allowed):
-        """Each position's mixture of values. projected: float (B·L, 3·D), queries, keys and values. Returns (B·L, D)."""
+        """Each position's mixture of values: (B·L, 3·D), queries, keys and values, → (B·L, D)."""
         batch, length, _ = ops.shape(allowed)
         hidden_dim = projected.shape[-1] // 3
         head_dim = hidden_dim // self.num_heads

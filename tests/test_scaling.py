@@ -103,7 +103,8 @@ def test_a_precision_belongs_to_a_model(precision):
     assert made.model.output.dtype == "float32"
     assert {str(np.asarray(variable).dtype) for variable in made.variables} == {"float32", "int64"}
     # Built afterwards, a model is what it would be otherwise.
-    assert {layer.compute_dtype for layer in heads.classifier(bert.backbone(CONFIG), 3)._flatten_layers()} == {"float32"}
+    later = heads.classifier(bert.backbone(CONFIG), 3)
+    assert {layer.compute_dtype for layer in later._flatten_layers()} == {"float32"}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
