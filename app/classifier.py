@@ -88,8 +88,7 @@ def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_s
     """
     if model == "baseline":
         return {"family": "baseline", "segment_length": sequence_length,
-                "model": dataclasses.asdict(baseline.BaselineConfig(
-                    vocabulary_size, num_classes, dropout=dropout, **bag))}
+                "model": dataclasses.asdict(baseline.BaselineConfig(vocabulary_size, num_classes, **bag))}
     if backbone == "none":
         config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
                                                    sequence_length=min(sequence_length, LONGEST_SEGMENT)))

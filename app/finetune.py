@@ -1,5 +1,6 @@
 """Labelled text and a backbone in, a classifier's run folder out."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Literal
@@ -8,9 +9,11 @@ from app.terminal import as_tuple, check_at_least, check_learning_rate, console,
 
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
 # .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
-LEARNING_RATES = {"baseline": 2e-3, "scratch": 1e-3, "pretrained": 1e-3}
-DROPOUT = {"encoder": 0.1, "baseline": 0.5}
+LEARNING_RATES = {"baseline": 0.2, "scratch": 1e-3, "pretrained": 1e-3}
+WARMUP = 0.1  # of an encoder's steps
 VOCABULARY_SIZES = {"encoder": 8192, "baseline": 30_000}
+VALIDATION_TEXTS = 1024  # measured at a time by the baseline
+STRETCHES = 40  # the baseline's steps at most: each goes through many batches, and the learning rate falls between them
 
 
 def finetune(
@@ -34,8 +37,7 @@ def finetune(
     batch_size: int = 32,
     learning_rate: float | None = None,
     layer_decay: float = 0.9,
-    dropout: float | None = None,
-    word_dropout: float = 0.0,
+    dropout: float = 0.1,
     ngrams: int = 0,
     longest_ngram: Literal[2, 3] = 2,
     balance: bool = False,
@@ -67,14 +69,11 @@ def finetune(
         num_epochs: passes over the data.
         minimum_steps: with few labels, repeat the passes up to this many steps.
         batch_size: examples in a batch.
-        learning_rate: the highest one, of the baseline's tables 100 × the batch size higher; chosen by the kind of
-            model if not given.
+        learning_rate: the highest one; chosen by the kind of model if not given.
         layer_decay: each layer learns at this multiple of the rate of the layer above it (pretrained backbones).
-        dropout: share of activations dropped in training; 0.1, of the baseline 0.5.
-        word_dropout: for the baseline, share of the tokens dropped in training; with few texts 0.5 may help.
-        ngrams: for the baseline, rows in the table of hashed pairs of tokens, for example 200000; 0 = none.
-        longest_ngram: 3 adds such a table for triples: for Chinese, of which the baseline's own tokenizer makes
-            characters.
+        dropout: for the encoder, share of activations dropped in training.
+        ngrams: for the baseline, rows that hashed pairs of tokens share, for example 500000; 0 = none.
+        longest_ngram: 3 adds triples: for Chinese, of which the baseline's own tokenizer makes characters.
         balance: weight the classes so that each counts the same.
         patience: stop after so many evaluations without improvement.
         seeds: train so many times; mean and spread are reported, the best by validation is kept.
@@ -95,8 +94,8 @@ def finetune(
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
-    if ((ngrams or word_dropout) and model == "encoder") or (longest_ngram > 2 and not ngrams):
-        raise ValueError("--ngrams and --word-dropout belong to --model baseline, and --longest-ngram to --ngrams")
+    if (ngrams and model == "encoder") or (longest_ngram > 2 and not ngrams):
+        raise ValueError("--ngrams belongs to --model baseline, and --longest-ngram to --ngrams")
     if vocabulary_size is not None:
         check_at_least(1, vocabulary_size=vocabulary_size)
         if tokenizer or backbone != "none":
@@ -115,10 +114,13 @@ def finetune(
     from data.tasks import class_weights, few_labels, read_examples, split, without_duplicates
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
+    from models.bag_trainer import BagTrainer, bag_rows
+    from models.baseline import BaselineConfig
+    from models.config import from_dict
     from models.finetuning import finetune_classifier
-    from models.finetuning_optimizers import BagOptimizer, LayerwiseAdamW, depths
+    from models.finetuning_optimizers import LayerwiseAdamW, depths
     from models.run_folder import load_config
-    from models.trainer import stop_signals
+    from models.trainer import Trainer, stop_signals
 
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
@@ -146,46 +148,57 @@ def finetune(
     reader = (Tokenizer.load(tokenizer) if tokenizer else
               train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size or VOCABULARY_SIZES[model],
                               for_bag=model == "baseline"))
-    dropout = DROPOUT[model] if dropout is None else dropout
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout,
                  **describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
-                                  len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram,
-                                  word_dropout=word_dropout)}
+                                  len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram)}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
 
     def build():
         classifier = build_classifier(described)
         if kind == "baseline":
-            return classifier, BagOptimizer(rate, classifier.trainable_variables, batch_size)
+            return BagTrainer(classifier, encoded.flat(range(len(encoded)), weights), rate, batch_size)
         if kind == "pretrained":
             classifier.get_layer("backbone").load_weights(Path(backbone) / "backbone.weights.h5")
-        return classifier, LayerwiseAdamW(rate, depths(classifier, described["model"]["num_layers"]),
-                                          layer_decay if kind == "pretrained" else 1.0)
+        optimizer = LayerwiseAdamW(rate, depths(classifier, described["model"]["num_layers"]),
+                                   layer_decay if kind == "pretrained" else 1.0)
+        return Trainer(classifier, optimizer, rate, warmup=WARMUP)
 
     def encode(part):
         with progress_bar("encode", len(part), "texts") as advance:
-            return encode_all(reader, part, sequence_length, described["segment_length"], advance)
+            encoded = encode_all(reader, part, sequence_length, described["segment_length"], advance)
+        if kind != "baseline":
+            return encoded
+        return dataclasses.replace(encoded, rows=bag_rows(encoded.rows, from_dict(BaselineConfig, described["model"])))
+
+    def training_batches(seed):
+        if kind == "baseline":
+            return encoded.stretches(batch_size * stretch, seed, weights)
+        return encoded.endless(batch_size, seed, weights)
+
+    def validation_batches():
+        if kind == "baseline":
+            return encoded_held_out.flat_in_order(VALIDATION_TEXTS)
+        return encoded_held_out.in_order_of_length(4 * batch_size)
 
     encoded = encode(examples)
     encoded_held_out = encoded if held_out is examples else encode(held_out)
     weights = class_weights(examples.labels, len(examples.label_names)) if balance else None
     steps = max(num_epochs * math.ceil(len(encoded) / batch_size), minimum_steps)
+    stretch = math.ceil(steps / STRETCHES) if kind == "baseline" else 1
+    steps = math.ceil(steps / stretch)
     # Ten evaluations, or fewer where many texts are held out: each takes a quarter of the time of as many texts'
     # training, so all of them at most an eighth; but never fewer than four, or nothing would be chosen.
-    interval = min(max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size)), math.ceil(steps / 4))
+    interval = min(max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size / stretch)), math.ceil(steps / 4))
     shares = np.bincount(examples.labels, weights=None if weights is None else weights[examples.labels])
     runs = []
     with stop_signals() as stopped:
         for number in range(seed, seed + seeds):
             with progress_bar(f"{kind}, seed {number}", steps, "steps") as advance:
                 runs.append(finetune_classifier(
-                    build,
-                    lambda seed: encoded.endless(batch_size, seed, weights),
-                    lambda: encoded_held_out.in_order_of_length(4 * batch_size),
-                    learning_rate=rate, steps=steps, interval=interval, patience=patience, seed=number,
-                    class_shares=shares / shares.sum(),
+                    build, training_batches, validation_batches, steps=steps, interval=interval, patience=patience,
+                    seed=number, class_shares=shares / shares.sum(),
                     on_step=lambda step, loss: advance(1, f"loss {loss:.3f}"), stopped=stopped))
             for note in runs[-1].notes:
                 warn(note)
@@ -198,7 +211,7 @@ def finetune(
               "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
               "seconds": float(np.mean([run.seconds for run in runs])),
               "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
-    classifier, _ = build()
+    classifier = build_classifier(described)
     classifier.set_weights(best.weights)
     save_classifier(to, classifier, reader, best.history,
                     {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,

@@ -122,11 +122,32 @@ class EncodedExamples:
         for number in itertools.count():
             yield from self.epoch(batch_size, [seed, number], class_weights)
 
+    def stretches(self, count, seed, class_weights=None):
+        """Endless: `count` examples after another as `flat` gives them, each epoch in an order of its own."""
+        order = np.zeros(0, np.int64)
+        for epoch in itertools.count():
+            order = np.concatenate([order, np.random.default_rng([seed, epoch]).permutation(len(self))])
+            while len(order) >= count:
+                yield self.flat(order[:count], class_weights)
+                order = order[count:]
+
+    def flat_in_order(self, count):
+        """Every example once, `count` at a time as `flat` gives them."""
+        for start in range(0, len(self), count):
+            yield self.flat(range(start, min(start + count, len(self))))
+
     def in_order_of_length(self, batch_size):
         """Every example once, for measuring; yields batches as `epoch` does."""
         order = np.argsort([len(row) for row in self.rows], kind="stable")
         for start in range(0, len(order), batch_size):
             yield self.batch(order[start : start + batch_size])
+
+    def flat(self, numbers, class_weights=None):
+        """These examples without padding: {"token_ids" (T,), one row after another, "lengths", "labels",
+        "sample_weight" (N,)}."""
+        rows = [self.rows[number] for number in numbers]
+        return {"token_ids": np.concatenate(rows), "lengths": np.array([len(row) for row in rows], np.int32),
+                **self._labels(numbers, class_weights)}
 
     def batch(self, numbers, class_weights=None):
         """The batch of these example numbers."""
@@ -135,9 +156,12 @@ class EncodedExamples:
         for place, row in enumerate(rows):
             token_ids[place, : len(row)] = row
         segments = np.where(token_ids == PAD, 0, np.cumsum(token_ids == CLS, axis=1))
-        labels = self.labels[numbers]
-        weight = np.ones(len(rows), np.float32) if class_weights is None else class_weights[labels]
-        return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32), "labels": labels, "sample_weight": weight}
+        return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32), **self._labels(numbers, class_weights)}
+
+    def _labels(self, numbers, class_weights):
+        labels = self.labels[list(numbers)]
+        weight = np.ones(len(labels), np.float32) if class_weights is None else class_weights[labels]
+        return {"labels": labels, "sample_weight": weight}
 
 
 def encode_all(tokenizer, examples, sequence_length, segment_length, progress=None):

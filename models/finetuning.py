@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from models.trainer import Budget, NotFiniteError, Trainer
+from models.trainer import Budget, NotFiniteError
 
 RESTARTS = 2
 
@@ -31,12 +31,12 @@ class Finetuned:
     notes: list
 
 
-def finetune_classifier(build, training_batches, validation_batches, *, learning_rate, steps, interval, patience, seed,
-                        class_shares, warmup=0.1, on_step=None, stopped=lambda: False):
+def finetune_classifier(build, training_batches, validation_batches, *, steps, interval, patience, seed, class_shares,
+                        on_step=None, stopped=lambda: False):
     """Trains until the steps are done or validation has not improved for a while.
 
     Args:
-        build: `build()` → (model, optimizer), called after the seed is set.
+        build: `build()` → `Trainer`, called after the seed is set.
         training_batches: `training_batches(seed)` → endless iterable of batches, a pure function of the seed.
         validation_batches: `validation_batches()` → iterable of batches.
         interval: steps between two evaluations.
@@ -54,7 +54,7 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
     for attempt in range(RESTARTS + 1):
         attempt_seed = seed + 1000 * attempt
         keras.utils.set_random_seed(attempt_seed)
-        trainer = Trainer(*build(), learning_rate, warmup=warmup)
+        trainer = build()
         try:
             best, history = _train(trainer, training_batches(attempt_seed), validation_batches, steps, interval,
                                    patience, on_step, stopped)
@@ -73,7 +73,7 @@ def finetune_classifier(build, training_batches, validation_batches, *, learning
         notes.append(f"stopped by the user at step {trainer.step} of {steps}")
     elif kept is None:
         raise ValueError(f"training must stay finite. Received: {failure}, from {RESTARTS + 1} seeds. "
-                         f"Lower the learning rate from {learning_rate}")
+                         f"Lower the learning rate from {trainer.learning_rate}")
     attempt_seed, best, history = kept
     return Finetuned(attempt_seed, best["weights"], best["validation"], seconds, history, notes)
 

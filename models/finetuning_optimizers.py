@@ -1,11 +1,7 @@
-"""A classifier's variables in, the optimizer of its fine-tuning out: by depth for encoders, by rows for the baseline."""
+"""A classifier's variables in, the optimizer of its fine-tuning out: learning rates by depth."""
 
 import keras
 import tensorflow as tf
-
-# Times the dense layers' learning rate and the batch size, by which a row's gradient is divided here and not in
-# fastText: at the default of 2e-3 a text moves its rows at a rate of 0.2, where fastText's is 0.1 by default.
-ROW_RATE = 100.0
 
 
 class LayerwiseAdamW(keras.optimizers.AdamW):
@@ -62,23 +58,3 @@ def depths(model, num_layers):
         else:
             groups[-1 if "embedding" in name or "mixing" in name else 0].append(variable)
     return groups
-
-
-class BagOptimizer(keras.optimizers.AdamW):
-    """AdamW on the baseline's dense layers, plain gradient descent on the rows of its tables.
-
-    A frequent token then moves further than a rare one, as in fastText (Joulin et al. 2017); Adam, which lets both
-    move alike, overfits the rare ones. Questions of TREC, development split, mean of 3 seeds: .867 with AdamW, .876 so.
-    """
-
-    def __init__(self, learning_rate, variables, batch_size):
-        super().__init__(learning_rate, weight_decay=0.01, beta_2=0.98, name="bag_optimizer")
-        self.row_rate = ROW_RATE * batch_size
-        self.exclude_from_weight_decay(var_names=["bias", "embedding"])
-        self.build(variables)
-
-    def update_step(self, gradient, variable, learning_rate):
-        if isinstance(gradient, tf.IndexedSlices):
-            variable.scatter_sub(tf.IndexedSlices(self.row_rate * learning_rate * gradient.values, gradient.indices))
-        else:
-            super().update_step(gradient, variable, learning_rate)

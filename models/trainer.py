@@ -73,10 +73,7 @@ class Trainer:
         self.seconds = 0.0
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         optimizer.build(model.trainable_variables)
-        # Shapes from the model, which leaves lengths open: batches of every length share one trace.
-        batch = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
-        batch["labels"] = tf.TensorSpec(model.output.shape[:-1], tf.int32)
-        batch["sample_weight"] = tf.TensorSpec(model.output.shape[:-1], tf.float32)
+        batch = self._batch_signature()
         self._train_step = tf.function(self._train_step_eagerly, [batch, tf.TensorSpec([], tf.float32)], autograph=False)
         self._evaluation_step = tf.function(self._evaluation_step_eagerly, [batch], autograph=False)
 
@@ -84,6 +81,13 @@ class Trainer:
     def variables(self):
         """All that a checkpoint must hold, in a fixed order."""
         return [*self.model.variables, *self.optimizer.variables]
+
+    def _batch_signature(self):
+        """Shapes from the model, which leaves lengths open: batches of every length share one trace."""
+        batch = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.model.input.items()}
+        batch["labels"] = tf.TensorSpec(self.model.output.shape[:-1], tf.int32)
+        batch["sample_weight"] = tf.TensorSpec(self.model.output.shape[:-1], tf.float32)
+        return batch
 
     def _train_step_eagerly(self, batch, learning_rate):
         scale = self.optimizer.scale_loss(1.0)  # 1 for all but float16
@@ -117,11 +121,14 @@ class Trainer:
         return tf.foldl(add, parts, (0.0, nothing), parallel_iterations=1)
 
     def _evaluation_step_eagerly(self, batch):
-        inputs, labels, weight = _split(batch)
-        logits = self.model(inputs, training=False)
+        labels, weight = batch["labels"], batch["sample_weight"]
+        logits = self._evaluation_logits(batch)
         total = tf.reduce_sum(weight)
         correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
         return self.loss(labels, logits, weight) * total, tf.reduce_sum(correct * weight), total
+
+    def _evaluation_logits(self, batch):
+        return self.model(_split(batch)[0], training=False)
 
     def run(self, batches, budget, on_step):
         """Trains until the budget is spent, the batches end, or `on_step` returns False.

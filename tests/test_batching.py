@@ -174,3 +174,29 @@ def test_segments_are_numbered_in_batches():
     batch = EncodedExamples(rows, np.int32([0, 1])).batch([1, 0])
     assert batch["segment_ids"].tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 1, 2, 2, 2]]
     assert batch["labels"].tolist() == [1, 0]
+
+
+def test_stretches_go_through_epochs_without_padding():
+    encoded = some_encoded(50)
+    weights = np.float32([0.5, 1.0, 4.0])
+    stream = encoded.stretches(20, 7, weights)
+    stretches = [next(stream) for _ in range(5)]
+    order = []
+    for stretch in stretches:
+        rows = np.split(stretch["token_ids"], np.cumsum(stretch["lengths"])[:-1])
+        numbers = [row[-1] - 100 for row in rows]
+        assert len(numbers) == 20 and all(np.array_equal(row, encoded.rows[n]) for row, n in zip(rows, numbers))
+        np.testing.assert_array_equal(stretch["labels"], encoded.labels[numbers])
+        np.testing.assert_array_equal(stretch["sample_weight"], weights[stretch["labels"]])
+        order += numbers
+    assert sorted(order[:50]) == sorted(order[50:]) == list(range(50)) and order[:50] != order[50:]
+    again = next(encoded.stretches(20, 7, weights))
+    np.testing.assert_array_equal(again["token_ids"], stretches[0]["token_ids"])
+
+
+def test_measuring_without_padding_visits_every_example_in_order():
+    encoded = some_encoded(77)
+    parts = list(encoded.flat_in_order(10))
+    np.testing.assert_array_equal(np.concatenate([part["token_ids"] for part in parts]), np.concatenate(encoded.rows))
+    np.testing.assert_array_equal(np.concatenate([part["labels"] for part in parts]), encoded.labels)
+    assert [len(part["lengths"]) for part in parts] == [10] * 7 + [7]

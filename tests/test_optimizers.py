@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models import bert, heads
 from models.config import EncoderConfig
-from models.finetuning_optimizers import ROW_RATE, BagOptimizer, LayerwiseAdamW, depths
+from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.optimizers import learning_rate_share, pretraining_optimizer
 
 CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=8, num_layers=3, num_heads=2, intermediate_dim=12,
@@ -126,22 +126,6 @@ def test_a_row_rests_while_no_batch_uses_it():
         at_rest = table.numpy()[1 - row]
         optimizer.apply([tf.IndexedSlices(tf.ones((1, 1)), tf.constant([row]), (2, 1))], [table])
         assert table.numpy()[1 - row] == at_rest != table.numpy()[row]
-
-
-def test_the_bags_rows_descend_and_its_dense_layers_take_adamw_steps():
-    random = np.random.default_rng(0)
-    table, kernel = (keras.Variable(random.normal(size=(4, 3)), dtype="float32", name=name)
-                     for name in ("embeddings", "kernel"))
-    before = [variable.numpy().astype(np.float64) for variable in (table, kernel)]
-    optimizer = BagOptimizer(RATE, [table, kernel], batch_size=4)
-    steps = random.normal(size=(2, 4, 3)).astype(np.float32)
-    for gradient in steps:  # the first row is used twice, the last one never
-        optimizer.apply([tf.IndexedSlices(tf.constant(1e-3 * gradient), tf.constant([0, 1, 0, 2]), (4, 3)),
-                         tf.constant(gradient)], [table, kernel])
-    for gradient in steps:
-        np.subtract.at(before[0], [0, 1, 0, 2], 4 * ROW_RATE * RATE * 1e-3 * gradient)
-    np.testing.assert_allclose(table, before[0], atol=1e-5)
-    np.testing.assert_allclose(kernel, adamw(before[1], steps, RATE, WEIGHT_DECAY), atol=2e-6)
 
 
 def test_muon_takes_the_matrices_and_adamw_the_rest():

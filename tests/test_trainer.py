@@ -50,7 +50,7 @@ def classifier_trainer(rate=0.02):
 
 def baseline_trainer(rate=0.05, clip_norm=1.0):
     keras.utils.set_random_seed(0)
-    model = baseline(BaselineConfig(32, 3, 8, 8))
+    model = baseline(BaselineConfig(32, 3, 8))
     return Trainer(model, LayerwiseAdamW(rate, [model.trainable_variables]), rate, clip_norm=clip_norm)
 
 

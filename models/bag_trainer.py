@@ -1,0 +1,139 @@
+"""The baseline and examples in, the trained baseline out: many small steps in one graph, rows at rates of their own."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.baseline import table_rows
+from models.trainer import Trainer
+
+# How many times further than a text moves its rows a batch moves the dense layer by the mean of its gradients. It does
+# not grow with the batch: summed over 128 texts the layer's steps diverge.
+DENSE_RATE = 32.0
+
+
+class BagTrainer(Trainer):
+    """Trains the baseline by stochastic gradient descent.
+
+    A batch of this trainer is a stretch of examples without padding: {"token_ids": int32 (T, n), the `table_rows` of
+    all their tokens, one text after another; "lengths": int32 (N,); "labels": int32 (N,); "sample_weight": float32
+    (N,)}. A step goes through it in many small ones, without Python in between, which would take longer than they do.
+
+    Rows move by plain descent: a frequent one further than a rare one, as in fastText (Joulin et al. 2017); Adam, which
+    lets both move alike, overfits the rare ones.
+    """
+
+    def __init__(self, model, examples, learning_rate, batch_size):
+        """
+        Args:
+            model: `models.baseline.baseline(config)`.
+            examples: all training examples as one batch: how far each row moves depends on them.
+            learning_rate: how far a text moves its rows, on average, as fastText's.
+            batch_size: texts in a small step.
+        """
+        self.batch_size = batch_size
+        self._tables = [layer.embeddings.value for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+        self._classes = model.get_layer("classes")
+        labels, weights = (np.repeat(examples[name], examples["lengths"]) for name in ("labels", "sample_weight"))
+        sizes = [table.shape[0] for table in self._tables]
+        self._row_rates = [tf.constant(rates) for rates in row_rates(examples["token_ids"].T, labels, weights, sizes)]
+        super().__init__(model, keras.optimizers.SGD(name="bag_optimizer"), learning_rate, warmup=0.0)
+
+    def _batch_signature(self):
+        shapes = {"token_ids": [None, len(self._tables)], "lengths": [None], "labels": [None], "sample_weight": [None]}
+        return {name: tf.TensorSpec(shape, tf.float32 if name == "sample_weight" else tf.int32)
+                for name, shape in shapes.items()}
+
+    def _sums(self, rows, texts):
+        """rows: of each table int32 (T,) → the sums of each text's rows, float32 (N, D)."""
+        return tf.add_n([tf.math.segment_sum(table.sparse_read(numbers), texts)
+                         for table, numbers in zip(self._tables, rows)])
+
+    def _logits(self, sums, lengths):
+        return self._classes(sums / tf.cast(lengths, tf.float32)[:, None])
+
+    def _train_step_eagerly(self, batch, learning_rate):
+        rows = tf.unstack(batch["token_ids"], axis=1)
+        rates = [learning_rate * tf.gather(rates, numbers)[:, None] for rates, numbers in zip(self._row_rates, rows)]
+        texts = _owners(batch["lengths"])
+        splits = tf.concat([[0], tf.cumsum(batch["lengths"])], 0)
+        size = tf.size(batch["labels"])
+        dense = self._classes.trainable_variables
+        self.optimizer.learning_rate.assign(DENSE_RATE * learning_rate)
+
+        def small_step(start, total, _):
+            end = tf.minimum(start + self.batch_size, size)
+            here = slice(splits[start], splits[end])
+            weight, owners, numbers = batch["sample_weight"][start:end], texts[here] - start, [n[here] for n in rows]
+            sums = self._sums(numbers, owners)
+            with tf.GradientTape() as tape:
+                tape.watch(sums)
+                loss = self.loss(batch["labels"][start:end], self._logits(sums, batch["lengths"][start:end]), weight)
+            gradient, *gradients = tape.gradient(loss, [sums, *(variable.value for variable in dense)])
+            self.optimizer.apply(gradients, dense)
+            gradient *= tf.reduce_sum(weight)  # of the texts' losses, not of their mean
+            # The tables' updates run side by side: each is a chain of its own.
+            for table, used, rate in zip(self._tables, numbers, rates):
+                table.scatter_sub(tf.IndexedSlices(rate[here] * tf.gather(gradient, owners), used))
+            return end, total + loss * tf.reduce_sum(weight), tf.linalg.global_norm(gradients)
+
+        _, total, norm = tf.while_loop(lambda start, *_: start < size, small_step, (0, 0.0, 0.0), parallel_iterations=1)
+        return total / tf.reduce_sum(batch["sample_weight"]), norm
+
+    def _evaluation_logits(self, batch):
+        return self._logits(self._sums(tf.unstack(batch["token_ids"], axis=1), _owners(batch["lengths"])),
+                            batch["lengths"])
+
+
+def _owners(lengths):
+    """int32 (N,) → int32 (T,): whose each of the texts' tokens is."""
+    return tf.repeat(tf.range(tf.size(lengths)), lengths)
+
+
+def bag_rows(texts, config):
+    """Looks the tables' rows up once for a whole training.
+
+    Args:
+        texts: a list of int32 (L,), each text's token ids.
+        config: `BaselineConfig`.
+
+    Returns:
+        A list of int32 (L, n): `table_rows` of each text.
+    """
+    lengths = np.array([len(text) for text in texts])
+    # Zeros between two texts, as many as an n-gram reaches back, so that none spans both.
+    gap = config.longest_ngram - 1
+    places = np.arange(lengths.sum()) + gap * np.repeat(np.arange(len(texts)), lengths)
+    token_ids = np.zeros((1, lengths.sum() + gap * len(texts)), np.int32)
+    token_ids[0, places] = np.concatenate(texts)
+    rows = np.stack([numbers[0] for numbers in table_rows(tf.constant(token_ids), config)], axis=1)
+    return np.split(rows[places], np.cumsum(lengths)[:-1])
+
+
+def row_rates(rows, labels, weights, table_sizes):
+    """How far each row may move: by what its token or n-gram says about the class.
+
+    NB-SVM (Wang & Manning 2012, section 2.3) scales features by their naive-Bayes log-count ratios before it learns
+    their weights: what stands everywhere hardly counts. Gradient descent on features scaled by s is gradient descent
+    with rates of s². For any number of classes s² is here the relative entropy (Kullback & Leibler 1951) of the classes
+    in which an n-gram stands to the classes of all, with one occurrence more of these.
+
+    Args:
+        rows: for each table int (T,), every occurrence of one of its rows in the training texts.
+        labels, weights: int (T,) and float (T,): the class of the text it stands in and the text's weight.
+        table_sizes: how many rows each table has.
+
+    Returns:
+        list of np.float32 (rows,), 1 on average over all occurrences.
+    """
+    rates, total = [], 0.0
+    prior = np.bincount(labels, weights) / weights.sum()  # (C,)
+    present = prior > 0
+    for numbers, size in zip(rows, table_sizes):
+        counts = np.bincount(numbers * np.int64(len(prior)) + labels, weights, size * len(prior))
+        counts = counts.reshape(size, len(prior))[:, present]
+        occurrences = counts.sum(axis=1)
+        shares = (counts + prior[present]) / (occurrences[:, None] + 1)
+        rates.append((shares * np.log(shares / prior[present])).sum(axis=1))
+        total += rates[-1] @ occurrences
+    return [(table * len(rows) * weights.sum() / total).astype(np.float32) for table in rates]
