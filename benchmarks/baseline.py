@@ -3,19 +3,16 @@
     python -m benchmarks.baseline --data FOLDER [SET …]
 
 FOLDER holds the open sets as SET/train.jsonl.gz, dev.jsonl.gz (cut from train where missing) and test.jsonl.gz.
-fastText gets an environment of its own under benchmarks/.peers; its text is lower-cased, English punctuation is split
-off and Chinese is cut into characters. Of each the better of two settings by the development split is taken (of ours
-by the mean of the seeds); both read pairs of words, and of Chinese characters triples too.
+fastText's text is lower-cased, English punctuation is split off and Chinese is cut into characters. Of each the better
+of two settings by the development split is taken (of ours by the mean of the seeds); both read pairs of words, and of
+Chinese characters triples too.
 """
 
 import argparse
-import gzip
 import json
 import re
-import subprocess
 import tempfile
 import time
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -23,30 +20,15 @@ import numpy as np
 from app.evaluate import evaluate
 from app.finetune import finetune
 from app.terminal import load_tensorflow
+from benchmarks import peers
+from benchmarks.peers import RESULTS, read
 
-HERE = Path(__file__).parent
-PEERS = HERE / ".peers"
 CHINESE = {"chnsenticorp", "thucnews", "online_shopping"}
 SETS = ("sst2", "trec", "sms", "chnsenticorp", "thucnews", "agnews")
 SEEDS = 3
 SMALL = 8000  # training rows; fewer want more epochs
 FASTTEXT_EPOCHS = {"small": (15, 50), "large": (5, 15)}
 OURS = {"small": ({"num_epochs": 5}, {"num_epochs": 15}), "large": ({"num_epochs": 3}, {"num_epochs": 5})}
-
-
-def peers_python():
-    """The interpreter of the peers' environment, made at the first call."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "fasttext==0.9.3"], check=True)
-    return python
-
-
-def read(path):
-    """Rows of a .jsonl or .jsonl.gz file."""
-    with (gzip.open if str(path).endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def split_files(folder, temporary):
@@ -78,9 +60,7 @@ def run_fasttext(name, files, temporary):
     train, dev, test = paths
 
     def run(held_out, epochs):
-        output = subprocess.run([peers_python(), HERE / "fasttext_peer.py", train, held_out, str(epochs),
-                                 "3" if name in CHINESE else "2"], check=True, capture_output=True, text=True).stdout
-        return json.loads(output)
+        return peers.run("fasttext_peer", train, held_out, epochs, 3 if name in CHINESE else 2)
 
     epochs = max(FASTTEXT_EPOCHS[size(files)], key=lambda count: run(dev, count)["accuracy"])
     return {**run(test, epochs), "epochs": epochs}
@@ -106,7 +86,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--data", type=Path, required=True, help="folder of the open sets")
-    parser.add_argument("--to", type=Path, default=HERE / "results" / "baseline.json", help="where the figures go")
+    parser.add_argument("--to", type=Path, default=RESULTS / "baseline.json", help="where the figures go")
     arguments = parser.parse_args()
     load_tensorflow()
     # Figures of other sets stay.
@@ -115,17 +95,14 @@ def main():
         with tempfile.TemporaryDirectory() as temporary:
             temporary = Path(temporary)
             files = split_files(arguments.data / name, temporary)
-            peers, *settings = zip(*[
+            theirs, *settings = zip(*[
                 (run_fasttext(name, files, temporary),
                  *(run_ours(name, files, temporary / f"run-{seed}-{number}", seed, options)
                    for number, options in enumerate(OURS[size(files)]))) for seed in range(SEEDS)])
         ours = max(settings, key=lambda runs: np.mean([run["dev_accuracy"] for run in runs]))
         results[name] = {side: {figure: [run[figure] for run in runs] for figure in runs[0]}
-                         for side, runs in (("fasttext", peers), ("ours", ours))}
-        arguments.to.parent.mkdir(parents=True, exist_ok=True)
-        arguments.to.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(table(results))
-    arguments.to.with_suffix(".md").write_text(table(results) + "\n", encoding="utf-8")
+                         for side, runs in (("fasttext", theirs), ("ours", ours))}
+        peers.save(arguments.to, results, table(results))
 
 
 def table(results):

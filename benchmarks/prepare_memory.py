@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.baseline import HERE, read
+from benchmarks.peers import RESULTS, read
 
 SETS = ("imdb", "online_shopping", "agnews", "thucnews")
 
@@ -71,7 +71,7 @@ def main():
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             results.append(json.loads(output.splitlines()[-1]))
         print({name: round(value) for name, value in results[-1].items()}, flush=True)
-    target = HERE / "results" / "prepare_memory.json"
+    target = RESULTS / "prepare_memory.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

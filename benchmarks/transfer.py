@@ -20,7 +20,8 @@ from app.finetune import finetune
 from app.prepare import prepare
 from app.pretrain import pretrain
 from app.terminal import load_tensorflow
-from benchmarks.baseline import CHINESE, HERE, read
+from benchmarks.baseline import CHINESE
+from benchmarks.peers import RESULTS, read
 
 SIZE = {"num_layers": 4, "hidden_dim": 128}
 
@@ -80,7 +81,7 @@ def main():
         print({kind: [round(value, 4) for value in values] for kind, values in results.items()}, flush=True)
     summary = {kind: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "draws": values}
                for kind, values in results.items()}
-    target = HERE / "results" / f"transfer-{name}-{arguments.labels}.json"
+    target = RESULTS / f"transfer-{name}-{arguments.labels}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({"minutes": arguments.minutes, **summary}, indent=2) + "\n", encoding="utf-8")
     for kind, values in summary.items():
