@@ -50,7 +50,7 @@ def _count(rows, vocabulary_size, progress):
     counts = np.zeros(vocabulary_size * len(contexts), np.float32)
     for start in range(0, len(rows), CHUNK):
         chunk = np.asarray(rows[start : start + CHUNK], np.int64)
-        document = np.cumsum(chunk == CLS, axis=1)
+        document = 1 + np.cumsum(chunk == CLS, axis=1)  # a row may begin inside a document
         document[chunk < len(SPECIAL_TOKENS)] = 0
         for distance in range(1, min(WINDOW, rows.shape[1] - 1) + 1):
             same = (document[:, distance:] == document[:, :-distance]) & (document[:, distance:] > 0)

@@ -145,4 +145,5 @@ def segment_ids(rows):
     Returns:
         int32 tensor (B, L): 1… per document, 0 = padding.
     """
-    return tf.where(rows == PAD, 0, tf.cumsum(tf.cast(rows == CLS, tf.int32), axis=1))
+    begins_inside = tf.cast(rows[:, :1] != CLS, tf.int32)  # a document: no row of `RowWriter` does, joined text may
+    return tf.where(rows == PAD, 0, tf.cumsum(tf.cast(rows == CLS, tf.int32), axis=1) + begins_inside)

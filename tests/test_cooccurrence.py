@@ -27,6 +27,12 @@ def test_near_neighbours_of_the_same_document_count():
     assert counts.sum() == pytest.approx(sum(expected.values()))
 
 
+def test_a_row_may_begin_inside_a_document():
+    inside, whole = counted([[A, B, SEP, CLS, A, SEP]]), counted([[CLS, A, B, SEP, CLS, A]])
+    np.testing.assert_array_equal(inside, whole)
+    assert inside.sum() == 2  # A beside B and B beside A
+
+
 def test_chunks_and_rows_left_out_change_nothing_but_the_sum(monkeypatch):
     random = np.random.default_rng(0)
     rows = random.integers(5, 30, (100, 12))

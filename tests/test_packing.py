@@ -98,6 +98,11 @@ def test_segment_ids():
     assert found.numpy().tolist() == [[1, 1, 1, 2, 2, 2, 2, 0], [1] * 8, [0] * 8]
 
 
+def test_a_row_may_begin_inside_a_document():
+    rows = tf.constant([[7, 8, SEP, CLS, 9, SEP, PAD]])
+    assert segment_ids(rows).numpy().tolist() == [[1, 1, 1, 2, 2, 2, 0]]
+
+
 def test_documents_are_encoded_packed_and_counted(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(packing, "BATCH_CHARACTERS", 10_000)
     texts = ["a wonderful film", "", "质量很好", "the film " * 50] * 100
