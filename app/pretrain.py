@@ -12,6 +12,7 @@ import tyro
 from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
 MASK_RATE = 0.15
+LEARNING_RATE = 5e-3
 EVALUATIONS = 10  # over the whole training
 # Mean length of the vectors that embeddings start from. Two layers of width 128, 500 steps of 32 × 48 tokens, held-out
 # loss: random start 5.12; 0.23 4.96, 0.68 4.86, 2.3 4.74, 5.7 4.73, 11 4.86 (English and Chinese, one seed).
@@ -35,7 +36,7 @@ def pretrain(
     accumulate: int = 1,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     rematerialise: bool = False,
-    learning_rate: float = 5e-3,
+    learning_rate: float = LEARNING_RATE,
     checkpoint_every: int = 200,
     seed: int = 0,
 ) -> dict:
@@ -64,18 +65,15 @@ def pretrain(
     check_learning_rate(learning_rate)
     to = Path(to)
     load_tensorflow()
-    import keras
     import numpy as np
 
     from app.history import History
     from data.masking import masked_examples, validation_examples
     from data.order import training_rows
     from data.prepared import load_prepared
-    from models import bert, health, heads, run_folder
+    from models import health, run_folder
     from models.config import encoder_config
-    from models.optimizers import pretraining_optimizer
-    from models.precision import computing_in
-    from models.trainer import Budget, NotFiniteError, Trainer, fast_precision, stop_signals
+    from models.trainer import Budget, NotFiniteError, fast_precision, stop_signals
 
     if minutes is None and steps is None:
         minutes = 10.0
@@ -95,15 +93,12 @@ def pretrain(
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
     warn(health.unknown_warning(prepared.unknown_share))
 
-    keras.utils.set_random_seed(seed)
-    with computing_in(precision):
-        backbone = bert.backbone(config, rematerialise=rematerialise)
-        model = heads.masked_lm(backbone)
-    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
+    backbone, trainer = build_trainer(config, learning_rate, seed, precision=precision, rematerialise=rematerialise,
+                                      accumulate=accumulate)
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
-    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, "
+    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {trainer.model.count_params():,} parameters, "
                   + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     rows = accumulate * batch_size  # of a step: an update, which the trainer takes in parts
     examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
@@ -115,9 +110,7 @@ def pretrain(
     if not trainer.step:
         # Before the vectors go in: they make guesses, and an untrained model should have none.
         warn(health.first_loss_warning(trainer.evaluate(validation[:1])["loss"], config.vocabulary_size))
-        started = time.monotonic()
-        _start_from_neighbours(backbone, prepared, seed)
-        trainer.seconds = time.monotonic() - started
+        start_from_neighbours(backbone, trainer, prepared.train_rows, seed)
     history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
@@ -147,7 +140,7 @@ def pretrain(
             raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
     result = history.result or history.evaluate()
     warn(health.plateau_warning(result["validation_loss"], entropy))
-    for part, name in ((backbone, "backbone"), (model, "masked_lm")):
+    for part, name in ((backbone, "backbone"), (trainer.model, "masked_lm")):
         with run_folder.whole(to / f"{name}.weights.h5") as path:
             part.save_weights(path)
     run_folder.save_config(to, "masked_lm", family="bert", model=dataclasses.asdict(config), options=options, **result)
@@ -157,18 +150,51 @@ def pretrain(
     return result
 
 
-def _start_from_neighbours(backbone, prepared, seed):
-    """Puts vectors of the tokens' neighbourhoods into the embedding; tokens without any keep their random ones."""
+def build_trainer(config, learning_rate, seed, *, precision="float32", rematerialise=False, accumulate=1):
+    """An encoder with random weights and what trains it.
+
+    Args:
+        config: `EncoderConfig`.
+        seed: of the weights.
+        precision, rematerialise, accumulate: as for `pretrain`.
+
+    Returns:
+        (the backbone, `Trainer` of the masked LM on it).
+    """
+    import keras
+
+    from models import bert, heads
+    from models.optimizers import pretraining_optimizer
+    from models.precision import computing_in
+    from models.trainer import Trainer
+
+    keras.utils.set_random_seed(seed)
+    with computing_in(precision):
+        backbone = bert.backbone(config, rematerialise=rematerialise)
+        model = heads.masked_lm(backbone)
+    return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
+
+
+def start_from_neighbours(backbone, trainer, rows, seed):
+    """Puts vectors of the tokens' neighbourhoods into the embedding; tokens without any keep their random ones.
+
+    The time that takes is part of the trainer's.
+
+    Args:
+        rows: int (N, L), the training rows.
+    """
     import numpy as np
 
     from data.cooccurrence import token_vectors
 
+    started = time.monotonic()
     embedding = backbone.get_layer("token_embedding").embeddings
     vocabulary_size, hidden_dim = embedding.shape
-    with progress_bar("count neighbours", len(prepared.train_rows), "rows") as advance:
-        vectors = token_vectors(prepared.train_rows, vocabulary_size, hidden_dim, seed, advance)
+    with progress_bar("count neighbours", len(rows), "rows") as advance:
+        vectors = token_vectors(rows, vocabulary_size, hidden_dim, seed, advance)
     used = np.abs(vectors).max(axis=1, keepdims=True) > 0  # (V, 1)
     embedding.assign(np.where(used, vectors * START_LENGTH / math.sqrt(hidden_dim), embedding))
+    trainer.seconds += time.monotonic() - started
 
 
 def _claim(folder, options, tokenizer):
