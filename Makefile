@@ -1,16 +1,24 @@
-# Two commands on a fresh machine: `make demo` and `make test`. An active virtual or Conda environment is used as it is;
-# otherwise everything goes into .venv.
+# On a fresh machine: `make demo` and `make test`; `make bench DATA=folder` measures beside other tools (30 minutes).
+# An active virtual or Conda environment is used as it is; otherwise everything goes into .venv.
 ENVIRONMENT := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
 PYTHON := $(if $(VIRTUAL_ENV)$(CONDA_PREFIX),python,$(ENVIRONMENT)/bin/python)
 # In the environment and named after this checkout: a new one of either installs again.
 INSTALLED := $(ENVIRONMENT)/.fromzero$(subst /,-,$(CURDIR))
 
-.PHONY: demo test
+.PHONY: demo test bench
 demo: $(INSTALLED)
 	$(PYTHON) -m app demo
 
 test: $(INSTALLED)
 	$(PYTHON) -m pytest
+
+# Nothing else should run beside it.
+bench: $(INSTALLED)
+	[ -d "$(DATA)" ] || { echo "DATA must be the folder of the open sets: make bench DATA=folder" >&2; exit 2; }
+	$(PYTHON) -m benchmarks.tokenizing --data "$(DATA)"
+	$(PYTHON) -m benchmarks.pretraining_speed --data "$(DATA)"
+	$(PYTHON) -m benchmarks.masked_lm --data "$(DATA)" --minutes 5 --peer-minutes 5
+	$(PYTHON) -m benchmarks.report
 
 $(INSTALLED): setup.cfg
 	[ -d "$(ENVIRONMENT)" ] || python3 -m venv .venv

@@ -80,8 +80,9 @@ def held_out_batches(shown, labels):
     whole = {"token_ids": shown, "segment_ids": segment_ids(tf.constant(shown, tf.int32)).numpy(),
              "mask_positions": np.where(weight, places, 0),
              "labels": np.where(weight, np.take_along_axis(labels, places, axis=1), 0)}
-    return [{**{name: tf.constant(values[start : start + EVALUATION_BATCH], tf.int32) for name, values in whole.items()},
-             "sample_weight": tf.constant(weight[start : start + EVALUATION_BATCH], tf.float32)}
+    whole = {name: tf.constant(values, tf.int32) for name, values in whole.items()}
+    whole["sample_weight"] = tf.constant(weight, tf.float32)
+    return [{name: values[start : start + EVALUATION_BATCH] for name, values in whole.items()}
             for start in range(0, len(shown), EVALUATION_BATCH)]
 
 
@@ -109,7 +110,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the open sets")
     parser.add_argument("--minutes", type=float, default=20, help="of our training")
-    parser.add_argument("--peer-minutes", type=float, help="of the peer's training; without it, an earlier run's")
+    parser.add_argument("--peer-minutes", type=float, help="of the peer's; without it figures of an earlier run stay")
     parser.add_argument("--num-layers", type=int, default=4)
     parser.add_argument("--hidden-dim", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -127,17 +128,18 @@ def main():
     vocabulary_size = check_vocabulary(arguments.work / "vocab.txt")
     rows, shown, labels = (np.load(arguments.work / f"{name}.npy") for name in ("train", "held_out", "held_out_labels"))
     results = json.loads(arguments.to.read_text(encoding="utf-8")) if arguments.to.exists() else {}
-    results = {"machine": peers.machine(), "peer": results.get("peer", {}), "ours": results.get("ours", {})}
+    results = {"peer": results.get("peer", {}), "ours": results.get("ours", {})}
+    machine = peers.machine()
     if arguments.peer_minutes:
         evaluations = peers.run("masked_lm_peer", "train", arguments.work, arguments.peer_minutes)
-        results["peer"][f"{arguments.peer_minutes:g}"] = {"evaluations": evaluations}
+        results["peer"][f"{arguments.peer_minutes:g}"] = {"machine": machine, "evaluations": evaluations}
     config = encoder_config("mini", vocabulary_size=vocabulary_size, sequence_length=rows.shape[1],
                             num_layers=arguments.num_layers, hidden_dim=arguments.hidden_dim)
     evaluations = train(rows, held_out_batches(shown, labels), config, arguments.minutes, arguments.learning_rate,
                         arguments.batch_size, arguments.seed)
     results["ours"][f"{arguments.minutes:g}"] = {
         "encoder": dataclasses.asdict(config), "learning_rate": arguments.learning_rate,
-        "batch_size": arguments.batch_size, "seed": arguments.seed, "evaluations": evaluations}
+        "batch_size": arguments.batch_size, "seed": arguments.seed, "machine": machine, "evaluations": evaluations}
     peers.save(arguments.to, results, table(results))
 
 

@@ -3,9 +3,9 @@
     rows DATA FOLDER        writes vocab.txt, train.npy, held_out.npy and held_out_labels.npy
     train FOLDER MINUTES    trains on them; prints the evaluations as JSON
 
-The protocol: IMDB's train and unlabelled reviews, a WordPiece vocabulary of 8192, documents joined and cut into rows of
-128, 80-10-10 at 15 %, AdamW, warm-up of 6 % and linear decay over the time; held out is every 25th test review, 512 rows
-under fixed masks.
+The protocol: IMDB's train and unlabelled reviews, a WordPiece vocabulary of 8192, documents joined and cut into rows
+of 128, 80-10-10 at 15 %, AdamW, warm-up of 6 % and linear decay over the time; held out is every 25th test review, 512
+rows under fixed masks.
 """
 
 import json
@@ -108,8 +108,8 @@ def train(folder, minutes):
         if int(EVALUATIONS * seconds / (60 * minutes)) > int(EVALUATIONS * spent):
             evaluations.append({"minutes": seconds / 60, "steps": steps, "tokens": steps * BATCH_SIZE * LENGTH,
                                 "loss": evaluate()})
-            print(f"transformers, {seconds / 60:.1f} minutes, {steps} steps: held-out loss {evaluations[-1]['loss']:.3f}",
-                  file=sys.stderr, flush=True)
+            print(f"transformers, {seconds / 60:.1f} minutes, {steps} steps: "
+                  f"held-out loss {evaluations[-1]['loss']:.3f}", file=sys.stderr, flush=True)
     return evaluations
 
 

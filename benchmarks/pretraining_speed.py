@@ -45,22 +45,24 @@ class Ours:
         examples = masked_examples(training_rows(prepared.train_rows, 0, 0, BATCH_SIZE), 0, config.vocabulary_size,
                                    MASK_RATE)
         self.batches, self.budget = self._timed(examples), Budget(steps=1_000_000)
-        self.tokens = self.waiting = 0
 
     def _timed(self, examples):
         examples = iter(examples)
         while True:
             started = time.monotonic()
-            batch = next(examples)
+            self.batch = next(examples)
             self.waiting += time.monotonic() - started
-            yield batch
-            self.tokens += int(np.count_nonzero(batch["segment_ids"]))
+            yield self.batch
 
     def ask(self, seconds):
         """Trains for so long; {"tokens", "seconds", "waiting": seconds of these without a batch}."""
-        before, self.tokens, self.waiting = self.trainer.seconds, 0, 0.0
-        steps = self.trainer.step
-        self.trainer.run(self.batches, self.budget, lambda *_: self.trainer.seconds - before < seconds)
+        before, steps, self.tokens, self.waiting = self.trainer.seconds, self.trainer.step, 0, 0.0
+
+        def after_step(loss, gradient_norm):
+            self.tokens += int(np.count_nonzero(self.batch["segment_ids"]))
+            return self.trainer.seconds - before < seconds
+
+        self.trainer.run(self.batches, self.budget, after_step)
         return {"tokens": self.tokens, "seconds": self.trainer.seconds - before, "waiting": self.waiting,
                 "steps": self.trainer.step - steps}
 
@@ -71,7 +73,7 @@ def sentences(review):
 
 
 def prepare_text(documents, folder, **options):
-    """Prepares documents with `prepare`; returns the corpus and a file of all its ids, int32, document after document."""
+    """Prepares documents with `prepare`; returns the corpus and a file of its ids, int32, document after document."""
     from data.prepared import load_prepared
     from data.tokenizer import PAD
 
@@ -118,7 +120,8 @@ def speed(answers):
 
 def table(results):
     """The figures as Markdown: medians of tokens a second, and of the rounds' ratios to the faster peer."""
-    lines = ["| tokens/s | fromzero | transformers | KerasHub | to the faster | waiting for data |", "|---|---|---|---|---|---|"]
+    lines = ["| tokens/s | fromzero | transformers | KerasHub | to the faster | waiting for data |",
+             "|---|---|---|---|---|---|"]
     for text, title in TEXTS.items():
         speeds = {name: speed(results[text][name]) for name in NAMES}
         faster = max(PEERS, key=speeds.get)

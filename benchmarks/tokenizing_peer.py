@@ -1,4 +1,7 @@
-"""The peers' sides of benchmarks/tokenizing.py, in their environment: PEER FILE, a JSON file of [training texts, texts]."""
+"""The peers' sides of benchmarks/tokenizing.py, in their environment: PEER FILE.
+
+FILE is JSON: [training texts, texts].
+"""
 
 import json
 import sys

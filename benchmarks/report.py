@@ -1,0 +1,111 @@
+"""The figures in benchmarks/results/ in, the results tables of README.md and README.zh.md out.
+
+    python -m benchmarks.report
+
+Writes between the two markers of each file; a question that has not been measured has no line.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import masked_lm, pretraining_speed, tokenizing
+from benchmarks.peers import HERE, RESULTS
+
+START, END = "<!-- results -->", "<!-- /results -->"
+HEADINGS = {"README.md": "| | fromzero | others |", "README.zh.md": "| | fromzero | 其他工具 |"}
+ON = {"README.md": "Speeds were measured on {cpu}, {cores} cores, {memory_gib} GiB; medians of alternating rounds.",
+      "README.zh.md": "速度测于 {cpu}，{cores} 核，{memory_gib} GiB；各方轮流运行，取中位数。"}
+
+
+def lines(results):
+    """The lines of the table.
+
+    Args:
+        results: {name of a file in results/ without .json: what it holds}.
+
+    Yields:
+        ({readme: the question}, our figure, the others' figures).
+    """
+    if speed := results.get("pretraining_speed"):
+        for text, english, chinese in (("rows", "pretraining, full rows of 128, tokens/s", "预训练，128 词元满行，词元/秒"),
+                                       ("sentences", "pretraining, sentences, tokens/s without padding",
+                                        "预训练，句子，词元/秒（不计填充）")):
+            of = {side: pretraining_speed.speed(speed[text][side]) for side in pretraining_speed.NAMES}
+            faster = max(pretraining_speed.PEERS, key=of.get)
+            yield (_question(english, chinese),
+                   f"{of['ours']:,.0f} (× {pretraining_speed.ratio(speed[text], faster):.2f})",
+                   _named(pretraining_speed, of, "{:,.0f}"))
+    if masked := results.get("masked_lm"):
+        bar, minutes = masked_lm.peer_loss(masked)
+        if bar is not None:
+            for budget, ours in sorted(masked["ours"].items(), key=lambda item: float(item[0])):
+                yield (_question(f"held-out masked-LM loss, {budget} minutes of ours", f"留出集掩码损失，本项目训练 {budget} 分钟"),
+                       f"{ours['evaluations'][-1]['loss']:.3f}", f"transformers {bar:.3f} ({minutes:g} min)")
+    if tokens := results.get("tokenizing"):
+        for name, measured in tokens["sets"].items():
+            of = {side: tokenizing.speed(measured, side) for side in tokenizing.NAMES}
+            faster = max(tokenizing.PEERS, key=of.get)
+            yield (_question(f"tokenizing {name}, MB/s", f"分词 {name}，MB/秒"),
+                   f"{of['ours']:.1f} (× {tokenizing.ratio(measured, faster):.2f})", _named(tokenizing, of, "{:.1f}"))
+    for name, sides in results.get("baseline", {}).items():
+        ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
+        yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"
+    for name, kinds in results.items():
+        if name.startswith("transfer-"):
+            _, task, labels = name.split("-")
+            of = {kind: f"{100 * kinds[kind]['mean']:.1f} ± {100 * kinds[kind]['sd']:.1f}"
+                  for kind in ("pretrained", "tfidf")}
+            yield (_question(f"{task} test accuracy, {labels} labels", f"{task} 测试准确率，{labels} 个标注"),
+                   of["pretrained"], f"TF-IDF + LR {of['tfidf']}")
+
+
+def _question(english, chinese):
+    return {"README.md": english, "README.zh.md": chinese}
+
+
+def _named(comparison, figures, form):
+    return ", ".join(f"{comparison.NAMES[peer]} {form.format(figures[peer])}" for peer in comparison.PEERS)
+
+
+def table(results, readme):
+    """The table of one of the two files, as Markdown."""
+    written = [HEADINGS[readme], "|---|---|---|"]
+    written += [f"| {question[readme]} | {ours} | {others} |" for question, ours, others in lines(results)]
+    machine = next((result["machine"] for result in results.values() if "machine" in result), None)
+    return "\n".join(written) + ("\n\n" + ON[readme].format(**machine) if machine else "")
+
+
+def put_between_markers(text, replacement):
+    """A file's text with something else between the markers.
+
+    Raises:
+        ValueError: it has not exactly one pair of them.
+    """
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end or START in rest or END in after:
+        raise ValueError(f"a file needs one {START} and after it one {END}. "
+                         f"Received: {text.count(START)} and {text.count(END)}")
+    return f"{before}{START}\n{replacement}\n{END}{after}"
+
+
+def write(results_folder, readmes):
+    """Writes the tables.
+
+    Args:
+        results_folder: where the JSON files are.
+        readmes: paths of README.md and README.zh.md.
+    """
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8"))
+               for path in sorted(Path(results_folder).glob("*.json"))}
+    for readme in map(Path, readmes):
+        text = readme.read_text(encoding="utf-8")
+        readme.write_text(put_between_markers(text, table(results, readme.name)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(RESULTS, [HERE.parent / name for name in HEADINGS])
+    print(f"wrote the tables of {' and '.join(HEADINGS)}", file=sys.stderr)
