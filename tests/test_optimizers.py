@@ -153,6 +153,18 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     assert len([path for path in by_muon if "layer_" in path]) == 4 * CONFIG.num_layers
 
 
+@pytest.mark.parametrize("shape", [(24, 24), (24, 40), (24, 48), (24, 96), (96, 24)])
+def test_muon_orthogonalises_as_keras_does(shape):
+    random = np.random.default_rng(0)
+    left, _, right = np.linalg.svd(random.normal(size=shape), full_matrices=False)
+    for smallest in (0, -4):  # singular values from 1 to 1e-4, as gradients have them
+        matrix = tf.constant(left * np.logspace(0, smallest, 24) @ right, tf.float32)
+        ours, keras_own = (optimizer.zeropower_via_newtonschulz5(matrix, 5).numpy()
+                           for optimizer in (pretraining_optimizer(RATE), keras.optimizers.Muon(RATE)))
+        np.testing.assert_allclose(ours, keras_own, atol=1e-3 * np.abs(keras_own).max())
+    assert not pretraining_optimizer(RATE).zeropower_via_newtonschulz5(tf.zeros(shape), 5).numpy().any()
+
+
 def test_rates_reach_keras_optimizers_too():
     optimizer = pretraining_optimizer(RATE)
     assert isinstance(optimizer, keras.Optimizer)
