@@ -5,7 +5,7 @@ PYTHON := $(if $(VIRTUAL_ENV)$(CONDA_PREFIX),python,$(ENVIRONMENT)/bin/python)
 # In the environment and named after this checkout: a new one of either installs again.
 INSTALLED := $(ENVIRONMENT)/.fromzero$(subst /,-,$(CURDIR))
 
-.PHONY: demo test bench
+.PHONY: demo test bench data-given
 demo: $(INSTALLED)
 	$(PYTHON) -m app demo
 
@@ -13,12 +13,14 @@ test: $(INSTALLED)
 	$(PYTHON) -m pytest
 
 # Nothing else should run beside it.
-bench: $(INSTALLED)
-	[ -d "$(DATA)" ] || { echo "DATA must be the folder of the open sets: make bench DATA=folder" >&2; exit 2; }
+bench: data-given $(INSTALLED)
 	$(PYTHON) -m benchmarks.tokenizing --data "$(DATA)"
 	$(PYTHON) -m benchmarks.pretraining_speed --data "$(DATA)"
 	$(PYTHON) -m benchmarks.masked_lm --data "$(DATA)" --minutes 5 --peer-minutes 5
 	$(PYTHON) -m benchmarks.report
+
+data-given:
+	@[ -d "$(DATA)" ] || { echo "DATA must be the folder of the open sets: make bench DATA=folder" >&2; exit 2; }
 
 $(INSTALLED): setup.cfg
 	[ -d "$(ENVIRONMENT)" ] || python3 -m venv .venv
