@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from data.batching import EncodedExamples
-from models.bag_trainer import DENSE_RATE, BagTrainer, bag_rows, row_rates
+from models import bag_trainer
+from models.bag_trainer import MOST_TOKENS, BagTrainer, bag_rows, row_rates
 from models.baseline import BaselineConfig, baseline
 from models.trainer import Budget, NotFiniteError
 
@@ -45,15 +46,27 @@ def test_without_padding_the_model_says_the_same(config):
     assert found["loss"] == pytest.approx(float(trainer.loss(encoded.labels, logits)), rel=1e-5)
 
 
-def test_a_stretch_is_a_loop_of_plain_descent():
+def small_steps(lengths, most_texts, most_tokens):
+    """Texts one after another, until there are enough of them or of their tokens; at least one."""
+    steps = [[]]
+    for number, length in enumerate(lengths):
+        if steps[-1] and (len(steps[-1]) == most_texts or lengths[steps[-1]].sum() + length > most_tokens):
+            steps.append([])
+        steps[-1].append(number)
+    return steps
+
+
+@pytest.mark.parametrize(("most_tokens", "most_texts"), [(MOST_TOKENS, 32.0), (10, 32.0), (MOST_TOKENS, 2.0)])
+def test_a_stretch_is_a_loop_of_plain_descent(monkeypatch, most_tokens, most_texts):
+    monkeypatch.setattr(bag_trainer, "MOST_TOKENS", most_tokens)
+    monkeypatch.setattr(bag_trainer, "DENSE_TEXTS", most_texts)
     encoded, weights = some_encoded(), np.float32([0.5, 1.0, 2.0])
     trainer, bags = some_trainer(encoded, weights=weights)
     batch = bags.flat(range(len(bags)), weights)
     reference = keras.models.clone_model(trainer.model)
     reference.set_weights(trainer.model.get_weights())
     losses, tables = [], {"token": 0, "bigram": 1, "trigram": 2}
-    for start in range(0, 23, 4):
-        numbers = range(start, min(start + 4, 23))
+    for numbers in small_steps(batch["lengths"], 4, most_tokens):
         padded = encoded.batch(numbers, weights)
         inputs = {"token_ids": padded["token_ids"], "segment_ids": (padded["token_ids"] > 0).astype(np.int32)}
         with tf.GradientTape() as tape:
@@ -67,7 +80,8 @@ def test_a_stretch_is_a_loop_of_plain_descent():
                 rates = trainer._row_rates[tables[variable.path.split("_")[0]]][:, None]
                 variable.assign_sub(0.1 * rates * gradient)
             else:
-                variable.assign_sub(0.1 * DENSE_RATE * gradient / padded["sample_weight"].sum())
+                weight = padded["sample_weight"].sum()
+                variable.assign_sub(0.1 * gradient * min(weight, most_texts) / weight)
     found = []
     trainer.run([batch], Budget(steps=1), lambda loss, norm: found.append(loss))
     assert found == [pytest.approx(sum(losses) / batch["sample_weight"].sum(), rel=1e-4)]
@@ -88,6 +102,7 @@ def test_rows_move_by_what_they_say_about_the_class():
 
     expected = np.array([divergence(counts) for counts in ([2, 2], [2, 0], [0, 1], [0, 0])])
     np.testing.assert_allclose(found, expected / np.mean(expected[rows]), rtol=1e-5)
+    assert not row_rates([np.int32([0, 0])], np.int32([0, 1]), np.float32([1, 1]), [2])[0].any()  # nothing to tell
     assert found[rows].mean() == pytest.approx(1) and found[3] == 0 < found[0] < found[1]
     # A class without weight counts as one that is not there.
     (without,) = row_rates([np.append(rows, 3)], np.append(labels, 2), np.append(weights, 0.0), [4])
@@ -95,10 +110,14 @@ def test_rows_move_by_what_they_say_about_the_class():
 
 
 def test_training_is_a_function_of_the_seed_and_learns():
-    encoded = some_encoded(60)
+    # Long texts: their sums must not depend on how many threads add them up.
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 60).astype(np.int32)
+    encoded = EncodedExamples([np.append(random.integers(1, 29, 270), [29 + label] * 30).astype(np.int32)
+                               for label in labels], labels)
     weights = []
     for seed in (0, 0, 1):
-        trainer, bags = some_trainer(encoded)
+        trainer, bags = some_trainer(encoded, batch_size=32)
         trainer.run(bags.stretches(24, seed), Budget(steps=40), lambda loss, norm: True)
         weights.append(trainer.model.get_weights())
         assert trainer.evaluate(bags.flat_in_order(60))["accuracy"] > 0.9
