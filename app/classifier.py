@@ -10,11 +10,12 @@ import tensorflow as tf
 from data.batching import encode_all
 from data.tasks import Examples
 from data.tokenizer import Tokenizer
-from models import baseline, bert, heads
+from models import baseline, bert, document_vectors, heads
 from models.config import EncoderConfig, encoder_config, from_dict
 from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
+NUM_BUCKETS = 200_000  # of a committee's bag
 LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 
 
@@ -63,22 +64,40 @@ class Classifier:
         if not len(examples):
             return np.zeros((0, len(self.label_names)), np.float32)
         encoded = encode_all(self.tokenizer, examples, self.sequence_length, self.segment_length)
-        order = np.argsort([len(row) for row in encoded.rows], kind="stable")
-        logits = np.zeros((len(examples), len(self.label_names)), np.float32)
-        for start in range(0, len(order), BATCH_SIZE):
-            numbers = order[start : start + BATCH_SIZE]
-            batch = encoded.batch(numbers)
-            logits[numbers] = self._logits({name: batch[name] for name in self.model.input})
-            if progress:
-                progress(len(numbers))
+        logits = outputs(self._graph, encoded, progress)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     @functools.cached_property
-    def _logits(self):
-        """The model as one graph for batches of every shape: three times as fast as layer by layer."""
-        batch = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in self.model.input.items()}
-        return tf.function(lambda batch: self.model(batch, training=False), [batch], autograph=False)
+    def _graph(self):
+        return one_graph(self.model)
+
+
+def one_graph(model):
+    """The model as one graph for batches of every shape: three times as fast as layer by layer."""
+    batch = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in model.input.items()}
+    return tf.function(lambda batch: model(batch, training=False), [batch], autograph=False)
+
+
+def outputs(graph, encoded, progress=None):
+    """What a model gives for each example, in their order.
+
+    Args:
+        graph: `one_graph(model)`.
+        encoded: `data.batching.EncodedExamples`, N of them, at least 1.
+        progress: called with the number of examples done.
+
+    Returns:
+        np.float32 (N, …).
+    """
+    results, order = {}, np.argsort([len(row) for row in encoded.rows], kind="stable")
+    for start in range(0, len(order), BATCH_SIZE):
+        numbers = order[start : start + BATCH_SIZE]
+        batch = encoded.batch(numbers)
+        results.update(zip(numbers, graph({name: batch[name] for name in ("token_ids", "segment_ids")}).numpy()))
+        if progress:
+            progress(len(numbers))
+    return np.stack([results[number] for number in range(len(order))])
 
 
 def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_size, num_classes, **bag):
@@ -98,10 +117,29 @@ def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_s
             "segment_length": min(sequence_length, config["sequence_length"])}
 
 
+def describe_committee(encoder, num_encoders, num_classes):
+    """The same of a committee: encoders, a bag of n-grams, document vectors.
+
+    Args:
+        encoder: what `describe_model` says of an encoder.
+    """
+    vocabulary_size = encoder["model"]["vocabulary_size"]
+    bag = baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=NUM_BUCKETS, longest_ngram=3)
+    documents = document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes)
+    members = [*[{"family": encoder["family"], "model": encoder["model"]}] * num_encoders,
+               {"family": "baseline", "model": dataclasses.asdict(bag)},
+               {"family": "document_vectors", "model": dataclasses.asdict(documents)}]
+    return {"family": "committee", "model": {"members": members}, "segment_length": encoder["segment_length"]}
+
+
 def build_classifier(config):
     """The model that a classifier run's config describes, with fresh weights."""
     if config["family"] == "baseline":
         return baseline.baseline(from_dict(baseline.BaselineConfig, config["model"]))
+    if config["family"] == "document_vectors":
+        return document_vectors.document_vectors(from_dict(document_vectors.DocumentVectorsConfig, config["model"]))
+    if config["family"] == "committee":
+        return heads.committee([build_classifier({**config, **member}) for member in config["model"]["members"]])
     encoder = bert.backbone(from_dict(EncoderConfig, config["model"]))
     return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
 

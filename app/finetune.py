@@ -1,7 +1,6 @@
 """Labelled text and a backbone in, a classifier's run folder out."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +9,8 @@ from app.terminal import as_tuple, check_at_least, check_learning_rate, console,
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
 # .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
 LEARNING_RATES = {"baseline": 0.2, "scratch": 1e-3, "pretrained": 1e-3}
-WARMUP = 0.1  # of an encoder's steps
-VOCABULARY_SIZES = {"encoder": 8192, "baseline": 30_000}
-VALIDATION_TEXTS = 1024  # measured at a time by the baseline
-STRETCHES = 40  # the baseline's steps at most: each goes through many batches, and the learning rate falls between them
+COMMITTEE_BAG_EPOCHS = 5
+VOCABULARY_SIZES = {"encoder": 8192, "committee": 8192, "baseline": 30_000}
 
 
 def finetune(
@@ -23,11 +20,13 @@ def finetune(
     task: Literal["sentiment", "topic", "spam", "classify"] = "classify",
     backbone: str = "none",
     fresh: bool = False,
-    model: Literal["encoder", "baseline"] = "encoder",
+    model: Literal["encoder", "baseline", "committee"] = "encoder",
     tokenizer: Path | None = None,
     validation: tuple[str, ...] = (),
     validation_share: float = 0.1,
     labels: int | None = None,
+    unlabelled: tuple[str, ...] = (),
+    rounds: int = 2,
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
@@ -56,11 +55,14 @@ def finetune(
         task: names the classes the usual way (sentiment: negative and positive, spam: ham and spam); classify takes any.
         backbone: the run folder of a pretraining, or none to train from scratch.
         fresh: take only the shape and the tokenizer of the backbone, not its weights: shows what pretraining is worth.
-        model: the Transformer encoder, or the simple baseline (Embedding + GlobalAveragePooling + Dense).
+        model: the Transformer encoder; the simple baseline (Embedding + GlobalAveragePooling + Dense); or a committee of
+            encoders (as many as seeds), a bag of n-grams and document vectors, the most accurate with few labels.
         tokenizer: a tokenizer.json for training from scratch; one is trained on the texts if not given.
         validation: labelled sources to stop by; a share of the data if not given.
         validation_share: that share; 0 = train on every label, for all steps, and keep the last weights.
         labels: train on only so many, the classes as even as possible; those to stop by come on top.
+        unlabelled: for a committee, sources of texts like those to classify; their labels, if any, are not read.
+        rounds: how often a committee labels the unlabelled texts and learns from those it is surest of: 0, 1 or 2.
         text_column: the column that holds the text; found by its name if not given.
         pair_column: the column that holds the second text, for pairs.
         label_column: the column that holds the label; found by its name if not given.
@@ -82,7 +84,7 @@ def finetune(
         vocabulary_size: of a tokenizer trained here; 8192, of the baseline 30000: whole words.
         max_skipped: stop after so many unreadable rows.
     """
-    to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
+    to, data, validation, unlabelled = Path(to), as_tuple(data), as_tuple(validation), as_tuple(unlabelled)
     if to.exists():
         raise ValueError(f"--to must be a new folder. Received: {to}, which exists")
     check_at_least(1, batch_size=batch_size, num_epochs=num_epochs, patience=patience, seeds=seeds)
@@ -94,7 +96,11 @@ def finetune(
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
-    if (ngrams and model == "encoder") or (longest_ngram > 2 and not ngrams):
+    if unlabelled and model != "committee":
+        raise ValueError("--unlabelled belongs to --model committee")
+    if not 0 <= rounds <= 2:
+        raise ValueError(f"--rounds must be 0, 1 or 2. Received: {rounds}")
+    if (ngrams and model != "baseline") or (longest_ngram > 2 and not ngrams):
         raise ValueError("--ngrams belongs to --model baseline, and --longest-ngram to --ngrams")
     if vocabulary_size is not None:
         check_at_least(1, vocabulary_size=vocabulary_size)
@@ -108,19 +114,17 @@ def finetune(
     load_tensorflow()
     import numpy as np
 
-    from app.classifier import build_classifier, describe_model, save_classifier
+    from app.classifier import (build_classifier, describe_committee, describe_model, one_graph, outputs,
+                                save_classifier)
+    from app.committee import train_committee
+    from app.members import Plan, train
     from data.batching import encode_all
-    from data.sources import SkippedRows
-    from data.tasks import class_weights, few_labels, read_examples, split, without_duplicates
+    from data.sources import SkippedRows, read_texts
+    from data.tasks import Examples, class_weights, few_labels, read_examples, split, without_duplicates
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
-    from models.bag_trainer import BagTrainer, bag_rows
-    from models.baseline import BaselineConfig
-    from models.config import from_dict
-    from models.finetuning import finetune_classifier
-    from models.finetuning_optimizers import LayerwiseAdamW, depths
     from models.run_folder import load_config
-    from models.trainer import Trainer, stop_signals
+    from models.trainer import stop_signals
 
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
@@ -148,75 +152,56 @@ def finetune(
     reader = (Tokenizer.load(tokenizer) if tokenizer else
               train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size or VOCABULARY_SIZES[model],
                               for_bag=model == "baseline"))
+    shape = describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
+                           len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram)
+    if model == "committee":
+        shape = describe_committee(shape, seeds, len(examples.label_names))
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
-                 "sequence_length": sequence_length, "classifier_dropout": dropout,
-                 **describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
-                                  len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram)}
+                 "sequence_length": sequence_length, "classifier_dropout": dropout, **shape}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
-
-    def build():
-        classifier = build_classifier(described)
-        if kind == "baseline":
-            return BagTrainer(classifier, encoded.flat(range(len(encoded)), weights), rate, batch_size)
-        if kind == "pretrained":
-            classifier.get_layer("backbone").load_weights(Path(backbone) / "backbone.weights.h5")
-        optimizer = LayerwiseAdamW(rate, depths(classifier, described["model"]["num_layers"]),
-                                   layer_decay if kind == "pretrained" else 1.0)
-        return Trainer(classifier, optimizer, rate, warmup=WARMUP)
+    plan = Plan(kind, rate, num_epochs, minimum_steps, batch_size, patience, backbone,
+                layer_decay if kind == "pretrained" else 1.0,
+                class_weights(examples.labels, len(examples.label_names)) if balance else None)
 
     def encode(part):
         with progress_bar("encode", len(part), "texts") as advance:
-            encoded = encode_all(reader, part, sequence_length, described["segment_length"], advance)
-        if kind != "baseline":
-            return encoded
-        return dataclasses.replace(encoded, rows=bag_rows(encoded.rows, from_dict(BaselineConfig, described["model"])))
-
-    def training_batches(seed):
-        if kind == "baseline":
-            return encoded.stretches(batch_size * stretch, seed, weights)
-        return encoded.endless(batch_size, seed, weights)
-
-    def validation_batches():
-        if kind == "baseline":
-            return encoded_held_out.flat_in_order(VALIDATION_TEXTS)
-        return encoded_held_out.in_order_of_length(4 * batch_size)
+            return encode_all(reader, part, sequence_length, described["segment_length"], advance)
 
     encoded = encode(examples)
     encoded_held_out = encoded if held_out is examples else encode(held_out)
-    weights = class_weights(examples.labels, len(examples.label_names)) if balance else None
-    steps = max(num_epochs * math.ceil(len(encoded) / batch_size), minimum_steps)
-    stretch = math.ceil(steps / STRETCHES) if kind == "baseline" else 1
-    steps = math.ceil(steps / stretch)
-    # Ten evaluations, or fewer where many texts are held out: each takes a quarter of the time of as many texts'
-    # training, so all of them at most an eighth; but never fewer than four, or nothing would be chosen.
-    interval = min(max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size / stretch)), math.ceil(steps / 4))
-    shares = np.bincount(examples.labels, weights=None if weights is None else weights[examples.labels])
-    runs = []
     with stop_signals() as stopped:
-        for number in range(seed, seed + seeds):
-            with progress_bar(f"{kind}, seed {number}", steps, "steps") as advance:
-                runs.append(finetune_classifier(
-                    build, training_batches, validation_batches, steps=steps, interval=interval, patience=patience,
-                    seed=number, class_shares=shares / shares.sum(),
-                    on_step=lambda step, loss: advance(1, f"loss {loss:.3f}"), stopped=stopped))
-            for note in runs[-1].notes:
-                warn(note)
-            if stopped():
-                break
-
-    best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
-    accuracies = [run.validation["accuracy"] for run in runs]
-    result = {"validation_accuracy": float(np.mean(accuracies)),
-              "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
-              "seconds": float(np.mean([run.seconds for run in runs])),
-              "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
-    classifier = build_classifier(described)
-    classifier.set_weights(best.weights)
-    save_classifier(to, classifier, reader, best.history,
+        if model == "committee":
+            seen = {*examples.texts, *held_out.texts, ""}
+            texts = [text for text in dict.fromkeys(read_texts(unlabelled, skipped, text_column)) if text not in seen]
+            others = encode(Examples(texts, None, np.zeros(len(texts), np.int32), examples.label_names))
+            bag = dataclasses.replace(plan, kind="baseline", learning_rate=LEARNING_RATES["baseline"],
+                                      num_epochs=COMMITTEE_BAG_EPOCHS)
+            classifier, runs = train_committee(
+                described, [plan] * seeds + [bag], encoded, None if held_out is examples else encoded_held_out, others,
+                rounds, [*range(seed, seed + seeds), seed], stopped)
+            right = outputs(one_graph(classifier), encoded_held_out).argmax(axis=1) == encoded_held_out.labels
+            result = {"validation_accuracy": float(right.mean()), "validation_accuracy_sd": 0.0,
+                      "seconds": float(sum(run.seconds for run in runs))}
+            history = runs[0].history
+        else:
+            runs = []
+            for number in range(seed, seed + seeds):
+                runs.append(train(described, plan, encoded, encoded_held_out, number, stopped))
+                if stopped():
+                    break
+            best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
+            accuracies = [run.validation["accuracy"] for run in runs]
+            result = {"validation_accuracy": float(np.mean(accuracies)),
+                      "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
+                      "seconds": float(np.mean([run.seconds for run in runs]))}
+            classifier, history = build_classifier(described), best.history
+            classifier.set_weights(best.weights)
+    result["seeds"] = [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]
+    save_classifier(to, classifier, reader, history,
                     {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
                      "batch_size": batch_size, "num_examples": len(examples), **result})
-    spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 else ""
+    spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 and model != "committee" else ""
     console.print(f"saved {to}: {'training' if patience is None else 'validation'} accuracy "
                   f"{result['validation_accuracy']:.3f}{spread}. "
                   f"Next: fromzero evaluate {to} --data …", markup=False)

@@ -96,6 +96,10 @@ class EncodedExamples:
     def __len__(self):
         return len(self.rows)
 
+    def take(self, chosen):
+        """The examples of a boolean mask (N,)."""
+        return EncodedExamples([self.rows[number] for number in np.flatnonzero(chosen)], self.labels[chosen])
+
     def epoch(self, batch_size, seed, class_weights=None):
         """One pass in random order: every example once, neighbours in length share a batch.
 

@@ -77,3 +77,32 @@ def negative_log_likelihood(labels, probabilities):
     """
     of_label = np.asarray(probabilities, np.float64)[np.arange(len(labels)), labels]  # (N,)
     return float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean())
+
+
+def stacked_weights(log_probabilities, labels):
+    """How much each of several classifiers should count (Wolpert 1992, "Stacked generalization").
+
+    The weights w_m ≥ 0 under which softmax(Σ w_m · log p_m) has the least negative log-likelihood: a useless
+    classifier gets 0, an overconfident one less than 1.
+
+    Args:
+        log_probabilities: float (M, N, C), of examples that the classifiers have not learned.
+        labels: int (N,).
+
+    Returns:
+        np.float32 (M,).
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax, softmax
+
+    votes = np.asarray(log_probabilities, np.float64)
+    truth = votes[:, np.arange(len(labels)), labels]  # (M, N)
+
+    def loss_and_gradient(weights):
+        summed = np.tensordot(weights, votes, 1)  # (N, C)
+        loss = -log_softmax(summed, axis=1)[np.arange(len(labels)), labels].mean()
+        expected = (votes * softmax(summed, axis=1)).sum(axis=2)  # (M, N)
+        return loss, (expected - truth).mean(axis=1)
+
+    start = np.full(len(votes), 1 / len(votes))
+    return minimize(loss_and_gradient, start, jac=True, bounds=[(0, None)] * len(votes)).x.astype(np.float32)

@@ -1,8 +1,9 @@
 """What stands on a backbone: the masked-LM head for pretraining, the classifier for a task."""
 
 import keras
+from keras import ops
 
-from models.layers import Bias, TakePositions, Unflatten, masked_mean
+from models.layers import Bias, TakePositions, Unflatten, WeightedSum, masked_mean
 
 
 def masked_lm(backbone):
@@ -51,3 +52,20 @@ def classifier(backbone, num_classes, dropout=0.1):
 
 def _token_inputs():
     return {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "segment_ids")}
+
+
+def committee(members):
+    """Several classifiers as one: a weighted sum of their log-probabilities.
+
+    Args:
+        members: M models of {"token_ids", "segment_ids"} → logits (B, C).
+
+    Returns:
+        `keras.Model`: the same inputs → float32 logits (B, C). Its layers "member_0", … are the members; the one weight
+        of its layer "votes" is float32 (M,), at first 1 each.
+    """
+    inputs = _token_inputs()
+    members = [keras.Model(member.input, member.output, name=f"member_{number}")  # a name of its own for each
+               for number, member in enumerate(members)]
+    logits = [ops.log_softmax(member(inputs)) for member in members]
+    return keras.Model(inputs, WeightedSum(name="votes")(ops.stack(logits, axis=-1)), name="committee")

@@ -185,6 +185,17 @@ class Bias(keras.layers.Layer):
         return x + self.bias
 
 
+@keras.saving.register_keras_serializable("fromzero")
+class WeightedSum(keras.layers.Layer):
+    """The sum over the last axis, each place by its weight; the weights start at 1."""
+
+    def build(self, shape):
+        self.weight = self.add_weight((shape[-1],), "ones", name="weight")
+
+    def call(self, x):
+        return ops.matmul(x, self.weight[:, None])[..., 0]
+
+
 def masked_mean(hidden, segment_ids):
     """The mean over the real positions of a row.
 

@@ -1,0 +1,134 @@
+"""Few labels and much unlabelled text in, one classifier of several kinds of members out.
+
+Encoders know words they have seen in pretraining, the bag of n-grams what its labels say, document vectors what stands
+together in the task's own texts: they err on different texts, and their mean errs less. What the committee is surest
+of in the unlabelled texts then teaches its members (Lee 2013, "Pseudo-label"; Blum & Mitchell 1998, co-training).
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import log_softmax
+
+from app.classifier import BATCH_SIZE, build_classifier, one_graph, outputs
+from app.members import train
+from app.terminal import console, progress_bar
+from data.batching import EncodedExamples
+from data.document_vectors import ngram_vectors
+from models.calibration import stacked_weights
+from models.config import from_dict
+from models.document_vectors import DocumentVectorsConfig, classes_of_vectors, distinct_ngrams
+
+SHARES = (0.5, 0.9)  # of the unlabelled texts of each class that join in each round, the surest first
+FOLDS = 3
+LARGEST_CLASS = 1.2  # times an even share of the unlabelled texts: errors would pile up in one class
+
+
+def train_committee(description, plans, encoded, held_out, unlabelled, rounds, seeds, stopped):
+    """Trains the members, several times with more and more pseudo-labels, and weighs their votes.
+
+    Args:
+        description: what `build_classifier` takes, of family "committee".
+        plans: `app.members.Plan` of each member but the last, which are the document vectors.
+        encoded: labelled `EncodedExamples`.
+        held_out: `EncodedExamples` to stop and to weigh the votes by; None: every label is trained on, and the votes
+            are weighed by what members trained on two thirds of them say of the last third.
+        unlabelled: `EncodedExamples` whose labels are ignored; may be empty.
+        rounds: how often pseudo-labels are given.
+        seeds: of each member's training.
+        stopped: True when the user asked to stop.
+
+    Returns:
+        (the classifier, list of the members' `Finetuned`).
+    """
+    table = _document_table(description["model"]["members"][-1]["model"], [*encoded.rows, *unlabelled.rows])
+
+    def members(training):
+        return _train_members(description, plans, training, held_out or training, table, seeds, stopped)
+
+    if held_out is None:
+        folds = np.random.default_rng(seeds[0]).permutation(len(encoded)) % FOLDS
+        parts = [(members(encoded.take(folds != fold))[0], encoded.take(folds == fold)) for fold in range(FOLDS)]
+    classifier, runs = members(encoded)
+    weights = _vote_weights([(classifier, held_out)] if held_out else parts)
+    for share in SHARES[: rounds if len(unlabelled) else 0]:
+        if stopped():
+            break
+        classifier.get_layer("votes").set_weights([weights])
+        with progress_bar("label the unlabelled texts", len(unlabelled), "texts") as advance:
+            labels, chosen = surest(outputs(one_graph(classifier), unlabelled, advance), share)
+        console.print(f"{len(chosen):,} of {len(unlabelled):,} unlabelled texts join the training")
+        classifier, runs = members(EncodedExamples([*encoded.rows, *(unlabelled.rows[n] for n in chosen)],
+                                                   np.concatenate([encoded.labels, labels[chosen]])))
+    classifier.get_layer("votes").set_weights([weights])
+    return classifier, runs
+
+
+def _train_members(description, plans, training, held_out, table, seeds, stopped):
+    """Returns a committee whose votes count the same, and the members' `Finetuned`."""
+    *trained, documents = [{**description, **member} for member in description["model"]["members"]]
+    runs = [train(member, plan, training, held_out, seed, stopped) for member, plan, seed in zip(trained, plans, seeds)]
+    last = build_classifier(documents)
+    weights = plans[0].class_weights
+    _fit_documents(last, table, training, None if weights is None else weights[training.labels])
+    classifier = build_classifier(description)
+    for place, values in enumerate([*(run.weights for run in runs), last.get_weights()]):
+        classifier.get_layer(f"member_{place}").set_weights(values)
+    return classifier, runs
+
+
+def _vote_weights(judged):
+    """judged: pairs of a committee and the examples by which it is weighed."""
+    members = [layer.name for layer in judged[0][0].layers if layer.name.startswith("member_")]
+    logits = [np.concatenate([outputs(one_graph(committee.get_layer(name)), examples) for committee, examples in judged])
+              for name in members]
+    weights = stacked_weights(log_softmax(logits, axis=2), np.concatenate([examples.labels for _, examples in judged]))
+    console.print("votes: " + ", ".join(f"{weight:.2f}" for weight in weights))
+    return weights
+
+
+def surest(logits, share):
+    """Which texts are given which labels: of each class the surest.
+
+    Args:
+        logits: float (N, C), log-probabilities up to a constant.
+        share: of the texts given to a class that are chosen.
+
+    Returns:
+        int32 (N,) the best classes, int64 (M,) the numbers of the chosen texts in ascending order.
+    """
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    confidence = 1 / shifted.sum(axis=1)  # the probability of the best class
+    labels = logits.argmax(axis=1).astype(np.int32)
+    most = LARGEST_CLASS * len(logits) / logits.shape[1]
+    chosen = []
+    for label in range(logits.shape[1]):
+        given = np.flatnonzero(labels == label)
+        chosen.append(given[np.argsort(-confidence[given], kind="stable")][: int(min(share * len(given), most))])
+    return labels, np.sort(np.concatenate(chosen))
+
+
+def _document_table(config, rows):
+    """The vectors and the information of every n-gram, learned on texts without their labels."""
+    config = from_dict(DocumentVectorsConfig, config)
+    encoded = EncodedExamples(rows, np.zeros(len(rows), np.int32))
+    texts = []
+    with progress_bar("document vectors", len(rows), "texts") as advance:
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = encoded.batch(range(start, min(start + BATCH_SIZE, len(rows))))
+            numbers = distinct_ngrams(tf.constant(batch["token_ids"]), tf.constant(batch["segment_ids"]), config).numpy()
+            texts += [row[row >= 0] for row in numbers]
+            advance(len(numbers))
+    dim = min(config.dim, len(texts))
+    vectors, information = ngram_vectors(texts, config.vocabulary_size + config.num_buckets, dim)
+    return np.pad(vectors, ((0, 0), (0, config.dim - dim))), information
+
+
+def _fit_documents(model, table, encoded, sample_weight):
+    """Puts the table and the fitted classes into a model of document vectors."""
+    vectors, information = table
+    model.get_layer("ngram_vectors").set_weights([vectors])
+    model.get_layer("ngram_information").set_weights([information[:, None]])
+    features = outputs(one_graph(keras.Model(model.input, model.get_layer("document_vector").output)), encoded)
+    model.get_layer("classes").set_weights(classes_of_vectors(features, encoded.labels, model.output.shape[-1],
+                                                              sample_weight))
