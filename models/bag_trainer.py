@@ -12,6 +12,7 @@ from models.trainer import Trainer
 MOST_TOKENS = 1000
 # Every text moves the dense layer too, but together they move it no further than so many: it diverged at 128.
 DENSE_TEXTS = 32.0
+SHARED_RATE = 0.1  # of a row's rate, on average, does not depend on what it says about the class
 
 
 class BagTrainer(Trainer):
@@ -123,7 +124,8 @@ def row_rates(rows, labels, weights, table_sizes):
     NB-SVM (Wang & Manning 2012, section 2.3) scales features by their naive-Bayes log-count ratios before it learns
     their weights: what stands everywhere hardly counts. Gradient descent on features scaled by s is gradient descent
     with rates of s². For any number of classes s² is here the relative entropy (Kullback & Leibler 1951) of the classes
-    in which an n-gram stands to the classes of all, with one occurrence more of these.
+    in which an n-gram stands to the classes of all, with one occurrence more of these. Like theirs the rates are an
+    interpolation with equal ones.
 
     Args:
         rows: for each table int (T,), every occurrence of one of its rows in the training texts.
@@ -143,5 +145,6 @@ def row_rates(rows, labels, weights, table_sizes):
         shares = (counts + prior[present]) / (occurrences[:, None] + 1)
         rates.append((shares * np.log(shares / prior[present])).sum(axis=1))
         total += rates[-1] @ occurrences
-    total = max(total, np.finfo(float).tiny)  # 0 when no row says anything: then none moves
-    return [(table * len(rows) * weights.sum() / total).astype(np.float32) for table in rates]
+    total = max(total, np.finfo(float).tiny)  # 0 when no row says anything
+    scale = (1 - SHARED_RATE) * len(rows) * weights.sum() / total
+    return [(SHARED_RATE + scale * table).astype(np.float32) for table in rates]

@@ -61,7 +61,8 @@ def baseline(config):
     # Rows that training has not met add nothing to a mean.
     features = 0.0
     for ids, size, name in zip(table_rows(token_ids, config), table_sizes(config), ("token", "bigram", "trigram")):
-        features += RowEmbedding(size, config.embedding_dim, embeddings_initializer="zeros", name=f"{name}_embedding")(ids)
+        features += RowEmbedding(size, config.embedding_dim, embeddings_initializer="zeros",
+                                 name=f"{name}_embedding")(ids)
     pooled = masked_mean(features, segment_ids)  # (B, D)
     logits = keras.layers.Dense(config.num_classes, dtype="float32", name="classes")(pooled)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, logits, name="baseline")
