@@ -106,8 +106,9 @@ def _count(texts, splitter, progress) -> tuple[Counter, np.ndarray]:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def count(texts):
-        words, characters, *_ = splitter.words(texts)
-        unique, _, counts = tf.unique_with_counts(words)
+        characters, word_splits, _ = splitter.words(texts)
+        words = tf.RaggedTensor.from_row_splits(characters, word_splits, validate=False)
+        unique, _, counts = tf.unique_with_counts(tf.strings.unicode_encode(words, "UTF-8"))
         return unique, counts, tf.math.bincount(characters, minlength=splitter.table_size)
 
     words, characters, rare = Counter(), np.zeros(splitter.table_size, np.int64), 0
