@@ -26,7 +26,10 @@ FREQUENT_WORDS = 50_000
 MOST_COUNTED_WORDS = 2_000_000
 MOST_SEGMENTED_CHARACTERS = 1_000_000  # jieba segments 0.14 million a second
 MOST_OCCURRENCES = 4_000_000  # fed to the trainer, which wants every word as often as it occurs
-BATCH_CHARACTERS = 2_000_000
+BATCH_CHARACTERS = 1 << 18  # counted at once
+# Of text to learn from: more teaches nothing. Of 67 MB, eleven sets in two languages, 32 MB gave 8,192 pieces that make
+# -0.1 % tokens of held-out English and +0.3 % of Chinese, and 32,768 pieces that make +0.1 and +0.2 %; 8 MB: +0.6, +0.4.
+SAMPLE_BYTES = 32_000_000
 APOSTROPHES = "'\u2019"
 # The first words of the Unicode names of characters of scripts that are written without spaces.
 UNSPACED_NAMES = (
