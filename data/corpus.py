@@ -9,7 +9,6 @@ come first in the reading order, so that a document goes when it equals one of t
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -110,8 +109,8 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
     folder.mkdir(parents=True, exist_ok=True)
     spool = folder / "documents.utf8"
     try:
-        with open(spool, "wb") as file, ThreadPoolExecutor(1) as comparer:
-            index = _Index(file, comparer, minimum_characters, progress)
+        with open(spool, "wb") as file:
+            index = _Index(file, minimum_characters, progress)
             held_out_counts = index.add(held_out)
             protected = len(index.hashes)
             counts = index.add(texts)
@@ -141,41 +140,30 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
 
 
 class _Index:
-    """Spools texts; keeps of each its size, a hash, a signature and whether it is long enough to compare signatures.
+    """Spools texts; keeps of each its size, a hash, a signature and whether it is long enough to compare signatures."""
 
-    A thread compares one batch while the next is read: most of the signatures' work is NumPy's and leaves Python's
-    lock to the reader.
-    """
-
-    def __init__(self, file: BinaryIO, comparer: ThreadPoolExecutor, minimum_characters: int,
-                 progress: Callable[[int], None] | None):
-        self.file, self.comparer, self.minimum_characters, self.progress = file, comparer, minimum_characters, progress
+    def __init__(self, file: BinaryIO, minimum_characters: int, progress: Callable[[int], None] | None):
+        self.file, self.minimum_characters, self.progress = file, minimum_characters, progress
         self.sizes, self.hashes = array("Q"), array("Q")
         self.signatures, self.comparable = bytearray(), bytearray()
 
     def add(self, texts: Iterable[str]) -> Counter[str]:
         """Returns the counts read, empty, characters."""
         counts = Counter(read=0, empty=0, characters=0)
-        compared = self.comparer.submit(self._compare, [])
         for batch in in_batches(texts, _BATCH_CHARACTERS):
             characters = sum(map(len, batch))
             kept = [text for text in batch if len(text) >= self.minimum_characters]
             counts.update(read=len(batch), empty=len(batch) - len(kept), characters=characters)
-            compared.result()
-            compared = self.comparer.submit(self._compare, kept)
             encoded = [text.encode() for text in kept]
             self.sizes.extend(map(len, encoded))
             self.file.writelines(encoded)
+            folded = [fold(text) for text in kept]
+            self.hashes.extend(map(exact_hash, folded))
+            self.signatures += signatures(folded).tobytes()
+            self.comparable += bytes(len(text) >= MINIMUM_SHINGLES + SHINGLE - 1 for text in folded)
             if self.progress:
                 self.progress(characters)
-        compared.result()
         return counts
-
-    def _compare(self, texts: list[str]) -> None:
-        folded = [fold(text) for text in texts]
-        self.hashes.extend(map(exact_hash, folded))
-        self.signatures += signatures(folded).tobytes()
-        self.comparable += bytes(len(text) >= MINIMUM_SHINGLES + SHINGLE - 1 for text in folded)
 
 
 def in_batches(texts: Iterable[str], most_characters: int) -> Iterator[list[str]]:
