@@ -71,7 +71,7 @@ def prepare(
     from data.packing import pack_documents
     from data.prepared import FORMAT
     from data.tokenizer import UNK, Tokenizer
-    from data.vocabulary import train_tokenizer
+    from data.vocabulary import SAMPLE_BYTES, train_tokenizer
 
     skipped = SkippedRows(max_skipped)
     reader = Tokenizer.load(tokenizer) if tokenizer else None
@@ -87,9 +87,9 @@ def prepare(
             raise ValueError("a corpus needs at least two different documents. "
                              f"Received: {counts} from {', '.join(sources)}")
         if reader is None:
-            with progress_bar("train the tokenizer", counts["train"], "documents") as advance:
-                reader = train_tokenizer(corpus.documents("train"), vocabulary_size, lower_case=not keep_case,
-                                         progress=advance)
+            sample = corpus.documents("train", most_bytes=SAMPLE_BYTES)
+            with progress_bar("train the tokenizer", len(sample), "documents") as advance:
+                reader = train_tokenizer(sample, vocabulary_size, lower_case=not keep_case, progress=advance)
         rows, token_counts = {}, {}
         for split in ("train", "validation"):
             with progress_bar(f"encode and pack {split}", counts[split], "documents") as advance:

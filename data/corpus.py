@@ -1,12 +1,11 @@
 """Texts → deduplicated documents, split into train and validation: a spool file on disk, little in memory.
 
-Two passes. The first writes each text to the spool (a JSON string a line) and keeps 41 bytes of it: an exact
-hash, the signature of `data.duplicates` and a mark. Then duplicates are found by sorting hashes and bands of
-signatures. The second pass reads the documents that stayed from the spool. Held-out texts come first in the
-reading order, so that a document goes when it equals one of them, or nearly.
+Two passes. The first writes each text to the spool (UTF-8, one after the other) and keeps 49 bytes of it: its
+size there, an exact hash, the signature of `data.duplicates` and a mark. Then duplicates are found by sorting
+hashes and bands of signatures. The second pass reads the documents that stayed from the spool. Held-out texts
+come first in the reading order, so that a document goes when it equals one of them, or nearly.
 """
 
-import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +17,24 @@ import numpy as np
 from data.duplicates import (BINS, MINIMUM_SHINGLES, SHINGLE, equal_twins, exact_hash, fold, near_twins,
                              signatures)
 
-_BATCH_CHARACTERS = 1 << 18
+_BATCH_CHARACTERS = 1 << 16  # compared at once: signatures take 18 ns a character, with 2**18 24
 _EXAMPLES = 5
+
+
+class Documents:
+    """Some of the texts of a spool, in the order in which they were read: `len` and iteration, as often as wanted."""
+
+    def __init__(self, spool: Path, starts: np.ndarray, sizes: np.ndarray):
+        self._spool, self._starts, self._sizes = spool, starts, sizes
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[str]:
+        with open(self._spool, "rb") as file:
+            for start, size in zip(self._starts, self._sizes):
+                file.seek(start)
+                yield file.read(size).decode()
 
 
 class Corpus:
@@ -31,18 +46,29 @@ class Corpus:
         near_duplicates: up to five pairs (the text that stayed or is held out, the text that went for it).
     """
 
-    def __init__(self, spool: Path, splits: np.ndarray, counts: dict[str, int],
-                 near_duplicates: list[tuple[str, str]]):
-        self._spool, self._splits = spool, splits
-        self.counts, self.near_duplicates = counts, near_duplicates
+    def __init__(self, spool: Path, index: "_Index", splits: np.ndarray, counts: dict[str, int],
+                 near_duplicates: np.ndarray):
+        self._spool, self._splits, self._hashes = spool, splits, np.frombuffer(index.hashes, np.uint64)
+        self._sizes = np.frombuffer(index.sizes, np.uint64)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        self.counts = counts
+        self.near_duplicates = [tuple(self._texts(pair)) for pair in near_duplicates]
 
-    def documents(self, split: str) -> Iterator[str]:
-        """The documents of the split "train" or "validation", in the order in which they were read."""
-        wanted = {"train": b"t", "validation": b"v"}[split]
-        with open(self._spool, "rb") as lines:
-            for line, kept in zip(lines, self._splits == wanted, strict=True):
-                if kept:
-                    yield json.loads(line)
+    def documents(self, split: str, most_bytes: int | None = None) -> Documents:
+        """The documents of the split "train" or "validation".
+
+        Args:
+            most_bytes: a sample that ends with the document that reaches so many bytes of UTF-8, so that it has
+                one at least. The documents' hashes draw it: whatever their order, each is as likely as another.
+        """
+        numbers = np.flatnonzero(self._splits == {"train": b"t", "validation": b"v"}[split])
+        if most_bytes is not None:
+            drawn = numbers[np.argsort(self._hashes[numbers])]
+            numbers = np.sort(drawn[:np.searchsorted(np.cumsum(self._sizes[drawn]), most_bytes) + 1])
+        return self._texts(numbers)
+
+    def _texts(self, numbers: np.ndarray) -> Documents:
+        return Documents(self._spool, self._starts[numbers], self._sizes[numbers])
 
     def close(self) -> None:
         """Removes the spool file."""
@@ -81,7 +107,7 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
     if not 0.5 < near_duplicates <= 1:
         raise ValueError(f"the threshold of near-duplicates must be in (0.5, 1]. Received: {near_duplicates}")
     folder.mkdir(parents=True, exist_ok=True)
-    spool = folder / "documents.jsonl"
+    spool = folder / "documents.utf8"
     try:
         with open(spool, "wb") as file:
             index = _Index(file, minimum_characters, progress)
@@ -106,18 +132,19 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
         if not counts["train"] + counts["validation"]:
             raise ValueError(f"a corpus must have at least one document. Received: {counts['read']} texts, "
                              f"{counts['empty']} of them empty, {counts['contaminated']} of them held out")
-        return Corpus(spool, splits, dict(counts), _examples(spool, near, own))
+        went = np.flatnonzero(own & (near >= 0))[:_EXAMPLES]
+        return Corpus(spool, index, splits, dict(counts), np.stack([near[went], went], axis=1))
     except BaseException:
         spool.unlink(missing_ok=True)
         raise
 
 
 class _Index:
-    """Spools texts; keeps of each a hash, a signature and whether it is long enough to compare signatures."""
+    """Spools texts; keeps of each its size, a hash, a signature and whether it is long enough to compare signatures."""
 
     def __init__(self, file: BinaryIO, minimum_characters: int, progress: Callable[[int], None] | None):
         self.file, self.minimum_characters, self.progress = file, minimum_characters, progress
-        self.hashes = array("Q")
+        self.sizes, self.hashes = array("Q"), array("Q")
         self.signatures, self.comparable = bytearray(), bytearray()
 
     def add(self, texts: Iterable[str]) -> Counter[str]:
@@ -127,7 +154,9 @@ class _Index:
             characters = sum(map(len, batch))
             kept = [text for text in batch if len(text) >= self.minimum_characters]
             counts.update(read=len(batch), empty=len(batch) - len(kept), characters=characters)
-            self.file.writelines(json.dumps(text, ensure_ascii=False).encode() + b"\n" for text in kept)
+            encoded = [text.encode() for text in kept]
+            self.sizes.extend(map(len, encoded))
+            self.file.writelines(encoded)
             folded = [fold(text) for text in kept]
             self.hashes.extend(map(exact_hash, folded))
             self.signatures += signatures(folded).tobytes()
@@ -160,11 +189,3 @@ def _split(hashes: np.ndarray, stays: np.ndarray, validation_share: float) -> np
         ordered = numbers[np.argsort(hashes[numbers])]
         splits[ordered[0]], splits[ordered[-1]] = b"v", b"t"
     return splits
-
-
-def _examples(spool: Path, near: np.ndarray, own: np.ndarray) -> list[tuple[str, str]]:
-    went = np.flatnonzero(own & (near >= 0))[:_EXAMPLES].tolist()
-    wanted = {*went, *near[went].tolist()}
-    with open(spool, "rb") as lines:
-        texts = {number: json.loads(line) for number, line in enumerate(lines) if number in wanted}
-    return [(texts[near[number]], texts[number]) for number in went]

@@ -120,7 +120,8 @@ def clean_text(text: str) -> str:
     """Control characters but newline and tab removed, CR LF → LF, `<br />` → newline, stripped; no more."""
     if "\r" in text:
         text = _LINE_END.sub("\n", text)
-    text = _CONTROL.sub("", text)
+    if not text.isprintable():  # none of those is; a third of the time
+        text = _CONTROL.sub("", text)
     if "<" in text:
         text = _BREAK.sub("\n", text)
     return text.strip()

@@ -52,10 +52,15 @@ class Tokenizer(tf.Module):
             self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
             words = tf.constant(definition["frequent_words"], tf.string)  # (F,)
             spelling = tf.strings.unicode_decode(words, "UTF-8")
-            self._frequent_ids, self._frequent_splits = self._match(spelling.flat_values, spelling.row_splits)
-            numbers = tf.range(tf.size(words, tf.int64))
+            ids, splits = self._match(spelling.flat_values, spelling.row_splits)
+            # Two more words without ids: one for those that are not frequent, one for a ▁ that goes.
+            self._not_frequent, self._going = len(words), len(words) + 1
+            self._frequent_splits = tf.concat([splits, splits[-1:], splits[-1:]], 0)  # (F + 3,)
+            # Behind the last word's ids there is room to read the longest word's.
+            self._frequent_ids = tf.concat([ids, tf.zeros([LONGEST_WORD], tf.int32)], 0)
+            keys = self.splitter.keys(spelling.flat_values, spelling.row_splits)
             self._frequent_words = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(words, numbers), default_value=-1
+                tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(words), dtype=tf.int64)), self._not_frequent
             )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -65,28 +70,27 @@ class Tokenizer(tf.Module):
         decode(encode(texts)) == normalize(texts) where no character is unknown.
         """
         with tf.device("CPU"):
-            words, characters, word_splits, row_splits = self.splitter.words(texts)
-            frequent = self._frequent_words.lookup(words)  # (W,), -1: not frequent
-            others = tf.where(frequent < 0)  # (M, 1)
-            spelling = ranges(tf.gather_nd(word_splits, others), tf.gather_nd(word_splits, others + 1))
-            spelled = tf.gather(characters, spelling.rt_dense_values)
-            ids, splits = self._match(spelled, spelling.rt_nested_splits)
-            # One list of ids, those of the frequent words first; every word is a range in it.
-            ids = tf.concat([self._frequent_ids, ids], 0)
-            splits += tf.size(self._frequent_ids, tf.int64)
-            frequent = tf.maximum(frequent, 0)
-            starts = tf.gather(self._frequent_splits, frequent)
-            starts = tf.tensor_scatter_nd_update(starts, others, splits[:-1])
-            ends = tf.gather(self._frequent_splits, frequent + 1)
-            ends = tf.tensor_scatter_nd_update(ends, others, splits[1:])
+            characters, word_splits, row_splits = self.splitter.words(texts)
+            numbers = self._frequent_words.lookup(self.splitter.keys(characters, word_splits))  # (W,)
             # A text that begins with an unspaced script has no space to remember: its ▁, a word alone, goes.
             rows = row_splits[:, tf.newaxis]  # (B + 1, 1)
             is_first = tf.scatter_nd(rows, tf.ones_like(row_splits), tf.shape(word_splits, tf.int64))[:-1] > 0
             is_alone = tf.equal(word_splits[1:] - word_splits[:-1], 1)
-            tokens = ranges(starts, tf.where(is_first & is_alone, starts, ends))
-            ids = tf.gather(ids, tokens.rt_dense_values)
-            splits = tf.gather(tokens.rt_nested_splits, row_splits)
-            return tf.RaggedTensor.from_row_splits(ids, splits, validate=False)
+            numbers = tf.where(is_first & is_alone, tf.constant(self._going, tf.int64), numbers)
+            others = tf.where(tf.equal(numbers, self._not_frequent))  # (M, 1)
+            spelling = ranges(tf.gather_nd(word_splits, others), tf.gather_nd(word_splits, others + 1))
+            spelled = tf.gather(characters, spelling.rt_dense_values)
+            ids, splits = self._match(spelled, spelling.rt_nested_splits)
+            # The others' ids are written over what the frequent words' list holds behind its end.
+            starts = tf.gather(self._frequent_splits, numbers)
+            ends = tf.gather(self._frequent_splits, numbers + 1)
+            ends = tf.tensor_scatter_nd_add(ends, others, splits[1:] - splits[:-1])
+            tokens = ranges(starts, ends)
+            token_splits = tokens.rt_nested_splits  # (W + 1,)
+            places = ranges(tf.gather_nd(token_splits, others), tf.gather_nd(token_splits, others + 1))
+            frequent = tf.gather(self._frequent_ids, tokens.rt_dense_values)
+            ids = tf.tensor_scatter_nd_update(frequent, places.rt_dense_values[:, tf.newaxis], ids)
+            return tf.RaggedTensor.from_row_splits(ids, tf.gather(token_splits, row_splits), validate=False)
 
     def _match(self, characters, splits):
         """Words as characters int32 (P,) with splits int64 (M + 1,) → their ids int32 (T,) with splits."""
@@ -130,13 +134,15 @@ class Tokenizer(tf.Module):
         with tf.device("CPU"):
             code_points, row_splits = self.splitter.normal_characters(texts)
             normal = tf.RaggedTensor.from_row_splits(code_points, row_splits, validate=False)
-            return tf.strings.strip(tf.strings.unicode_encode(normal, "UTF-8"))
+            return self._without_markers(tf.strings.unicode_encode(normal, "UTF-8"))
 
     def decode(self, ids):
         """Ids int32 (B, L), dense or ragged → tf.string (B,), without [PAD], [CLS] and [SEP]."""
         with tf.device("CPU"):
-            joined = tf.strings.reduce_join(tf.gather(self._shown_pieces, ids), axis=-1)
-            return tf.strings.strip(tf.strings.regex_replace(joined, MARKER, " "))
+            return self._without_markers(tf.strings.reduce_join(tf.gather(self._shown_pieces, ids), axis=-1))
+
+    def _without_markers(self, texts):
+        return tf.strings.strip(tf.strings.regex_replace(texts, MARKER, " "))
 
     def save(self, path: Path) -> None:
         """Writes the whole definition as one JSON file."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 MARKER = "▁"  # a literal one in the text is normalised to "_"
 LONGEST_WORD = 32  # characters, the marker included; bounds the tokenizer's work per character
-REMOVED, FIRST_EXPANSION = 0, -1  # in the table: no character; -1 - n: the n-th of the longer replacements
+LAST_EXPANSION = 0  # in the table: -n is the n-th replacement that is not one character; 0 is none at all
 SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
 # [4 * class before + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
 GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
@@ -36,73 +36,90 @@ class WordSplitter(tf.Module):
             raise ValueError("the normalisation table must end by removing everything up to U+10FFFF")
         self.table_size = first_beyond + 1
         table = np.arange(self.table_size, dtype=np.int32)
-        expansions = []
+        expansions = [""]
         for first, last, replacement in changes:
-            if len(replacement) > 1:
-                table[first : last + 1] = FIRST_EXPANSION - len(expansions)
-                expansions.append(replacement)
+            if len(replacement) == 1:
+                table[first : last + 1] = ord(replacement)
+            elif replacement:
+                table[first : last + 1] = LAST_EXPANSION - len(expansions)
+                expansions.append(replacement.replace(" ", MARKER))
             else:
-                table[first : last + 1] = ord(replacement) if replacement else REMOVED
+                table[first : last + 1] = LAST_EXPANSION
+        table[table == ord(" ")] = ord(MARKER)
         classes = np.full(self.table_size, PUNCTUATION, np.int32)
         for name, value in (("letters", LETTER), ("unspaced", UNSPACED)):
             for first, last in definition[name]:
                 classes[first : last + 1] = value
-        classes[ord(" ")] = SPACE
+        classes[ord(MARKER)] = SPACE
+        multipliers = np.random.default_rng(0).integers(-(2**63), 2**63, LONGEST_WORD) | 1
         with tf.device("CPU"):  # strings live there; a GPU would only see copies
             self._replacements = tf.constant(table)  # (table_size,)
             self._classes = tf.constant(classes)  # (table_size,)
             self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
             self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
             self._goes_on = tf.constant(GOES_ON)
+            self._multipliers = tf.constant(multipliers)  # int64 (LONGEST_WORD,)
 
     def normal_characters(self, texts):
         """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
 
-        A text begins with a space, spaces are single, none ends a text; a text without characters has none at
-        all. Bytes that are not UTF-8 count as U+FFFD.
+        ▁ stands for a space. A text begins with one, they are single, none ends a text; a text without characters
+        has none at all. Bytes that are not UTF-8 count as U+FFFD.
         """
         decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
         code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
-        # Most batches hold only characters with one replacement.
+        # Most small batches hold only characters with one replacement.
+        expanding = tf.where(code_points <= LAST_EXPANSION)[:, 0]  # (K,)
         code_points, splits = tf.cond(
-            tf.reduce_all(code_points > REMOVED),
+            tf.equal(tf.size(expanding), 0),
             lambda: (code_points, decoded.row_splits),
-            lambda: self._expand(code_points, decoded.row_splits),
+            lambda: self._expand(code_points, decoded.row_splits, expanding),
         )
         # A space stays unless a space or the text's end follows; beyond the end stands the next text's.
-        is_space = tf.equal(code_points, ord(" "))
+        is_space = tf.equal(code_points, ord(MARKER))
         before_space = tf.concat([is_space, [True]], 0)[1:]
         kept = tf.where(~(is_space & before_space))[:, 0]
         return tf.gather(code_points, kept), count_below(kept, splits)
 
-    def _expand(self, code_points, splits):
-        """Removes characters and puts in the longer replacements ("…" → "...")."""
-        expansion = tf.maximum(FIRST_EXPANSION - code_points, 0)
-        expands = code_points <= FIRST_EXPANSION
-        own = tf.size(self._expansions, tf.int64) + tf.range(tf.size(code_points, tf.int64))
-        own_end = own + tf.cast(code_points > REMOVED, tf.int64)
-        starts = tf.where(expands, tf.gather(self._expansion_splits, expansion), own)
-        ends = tf.where(expands, tf.gather(self._expansion_splits, expansion + 1), own_end)
+    def _expand(self, code_points, splits, expanding):
+        """Removes characters and puts in the longer replacements ("…" → "..."), at the positions expanding (K,)."""
+        size = tf.size(code_points, tf.int64)[tf.newaxis]
+        number = -tf.gather(code_points, expanding)
+        # What stays and what comes in its place, in turn, as ranges of one list: K + 1 and K of them.
+        stays = tf.concat([[0], expanding + 1], 0)
+        starts = tf.stack([stays[:-1], size + tf.gather(self._expansion_splits, number)], axis=1)
+        ends = tf.stack([expanding, size + tf.gather(self._expansion_splits, number + 1)], axis=1)
+        starts = tf.concat([tf.reshape(starts, [-1]), stays[-1:]], 0)  # (2 K + 1,)
+        ends = tf.concat([tf.reshape(ends, [-1]), size], 0)  # (2 K + 1,)
         sources = ranges(starts, ends)
-        characters = tf.gather(tf.concat([self._expansions, code_points], 0), sources.rt_dense_values)
-        return characters, tf.gather(sources.rt_nested_splits, splits)
+        characters = tf.gather(tf.concat([code_points, self._expansions], 0), sources.rt_dense_values)
+        run = count_below(expanding, splits)  # (B + 1,): a split lies in what stays after so many expansions
+        return characters, tf.gather(sources.rt_nested_splits, 2 * run) + splits - tf.gather(stays, run)
 
     def words(self, texts):
-        """tf.string (B,) → words tf.string (W,), with ▁ for a space; the same words as characters int32 (N,)
-        with word splits int64 (W + 1,); row splits int64 (B + 1,) over the words.
+        """tf.string (B,) → characters int32 (N,) with ▁ for a space; word splits int64 (W + 1,) over them; row
+        splits int64 (B + 1,) over the words.
         """
         characters, splits = self.normal_characters(texts)
         classes = tf.gather(self._classes, characters)
-        characters = tf.where(tf.equal(classes, SPACE), ord(MARKER), characters)
         # A text begins with a space, which never goes on; so any class will do before the first character.
         before = tf.concat([[SPACE], classes], 0)[:-1]
         starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
         end = tf.size(classes, tf.int64)[tf.newaxis]
         cuts = ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD)
-        word_splits = tf.concat([cuts.rt_dense_values, end], 0)
-        words = tf.RaggedTensor.from_row_splits(characters, word_splits, validate=False)
-        words = tf.strings.unicode_encode(words, "UTF-8")
-        return words, characters, word_splits, count_below(cuts.rt_dense_values, splits)
+        return characters, tf.concat([cuts.rt_dense_values, end], 0), count_below(cuts.rt_dense_values, splits)
+
+    def keys(self, characters, word_splits):
+        """Characters int32 (N,), word splits int64 (W + 1,) → an int64 (W,) for each word.
+
+        A multilinear hash: the sum of the code points, each times its position's multiplier, modulo 2^64. Two words
+        share a key with a chance of 2^-47 at most (2^-64 but for multiples of high powers of two). Spelling the
+        words as strings and looking those up takes three times as long.
+        """
+        positions = ranges(tf.constant(0, tf.int64), word_splits[1:] - word_splits[:-1]).rt_dense_values
+        products = tf.cast(characters, tf.int64) * tf.gather(self._multipliers, positions)
+        sums = tf.gather(tf.cumsum(tf.concat([[tf.constant(0, tf.int64)], products], 0)), word_splits)
+        return sums[1:] - sums[:-1]
 
 
 def ranges(starts, limits, step: int = 1):

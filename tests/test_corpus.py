@@ -51,6 +51,21 @@ def test_the_split_follows_the_text_alone(tmp_path):
     assert 50 < len(in_validation) < 110
 
 
+def test_a_sample_is_drawn_by_the_hashes(tmp_path):
+    source = random.Random(3)
+    texts = [random_text(source, 100) + "好" * (number % 2) * 50 for number in range(400)]  # by turns short and long
+    with build_corpus(texts, tmp_path, validation_share=0) as corpus:
+        sample = corpus.documents("train", most_bytes=20_000)
+        sizes = [len(text.encode()) for text in sample]
+        assert 20_000 <= sum(sizes) < 20_000 + max(sizes)
+        assert [text for text in texts if text in set(sample)] == list(sample) and len(sample) == len(sizes)
+        by_hash = sorted(texts, key=lambda text: exact_hash(fold(text)))
+        assert set(sample) == set(by_hash[:len(sample)])
+        assert 0.3 < sum(text in sample for text in texts[::2]) / len(sample) < 0.7  # short ones and long ones
+        assert list(corpus.documents("train", most_bytes=1)) == by_hash[:1]
+        assert list(corpus.documents("train", most_bytes=10**9)) == list(corpus.documents("train")) == texts
+
+
 @pytest.mark.parametrize("share", [0.001, 0.999])
 def test_each_split_has_a_document(tmp_path, share):
     with build_corpus(["one text", "another text"], tmp_path, validation_share=share) as corpus:
