@@ -47,8 +47,8 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
         return _train_members(description, plans, training, held_out or training, table, seeds, stopped)
 
     if held_out is None:
-        folds = np.random.default_rng(seeds[0]).permutation(len(encoded)) % FOLDS
-        parts = [(members(encoded.take(folds != fold))[0], encoded.take(folds == fold)) for fold in range(FOLDS)]
+        folds = _folds(encoded.labels, seeds[0])
+        parts = [(members(encoded.take(folds != fold))[0], encoded.take(folds == fold)) for fold in np.unique(folds)]
     classifier, runs = members(encoded)
     weights = _vote_weights([(classifier, held_out)] if held_out else parts)
     for share in SHARES[: rounds if len(unlabelled) else 0]:
@@ -64,10 +64,26 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
     return classifier, runs
 
 
+def _folds(labels, seed):
+    """Deals the examples of each class out to `FOLDS` folds, or as many as the smallest class has examples: int (N,)."""
+    sizes = np.bincount(labels)
+    smallest = sizes[sizes > 0].min()
+    if smallest < 2:
+        raise ValueError("to weigh the members of a committee takes two labelled texts of each class, or --validation. "
+                         f"Received: a class of {smallest}")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    folds = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        folds[members] = np.arange(len(members)) % min(FOLDS, smallest)
+    return folds
+
+
 def _train_members(description, plans, training, held_out, table, seeds, stopped):
     """Returns a committee whose votes count the same, and the members' `Finetuned`."""
     *trained, documents = [{**description, **member} for member in description["model"]["members"]]
-    runs = [train(member, plan, training, held_out, seed, stopped) for member, plan, seed in zip(trained, plans, seeds)]
+    runs = [train(member, plan, training, held_out, seed, stopped)
+            for member, plan, seed in zip(trained, plans, seeds)]
     last = build_classifier(documents)
     weights = plans[0].class_weights
     _fit_documents(last, table, training, None if weights is None else weights[training.labels])
@@ -116,7 +132,8 @@ def _document_table(config, rows):
     with progress_bar("document vectors", len(rows), "texts") as advance:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = encoded.batch(range(start, min(start + BATCH_SIZE, len(rows))))
-            numbers = distinct_ngrams(tf.constant(batch["token_ids"]), tf.constant(batch["segment_ids"]), config).numpy()
+            ids, segments = (tf.constant(batch[name]) for name in ("token_ids", "segment_ids"))
+            numbers = distinct_ngrams(ids, segments, config).numpy()
             texts += [row[row >= 0] for row in numbers]
             advance(len(numbers))
     dim = min(config.dim, len(texts))

@@ -96,8 +96,8 @@ def finetune(
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
-    if unlabelled and model != "committee":
-        raise ValueError("--unlabelled belongs to --model committee")
+    if unlabelled and (model != "committee" or pair_column):
+        raise ValueError("--unlabelled belongs to --model committee of single texts")
     if not 0 <= rounds <= 2:
         raise ValueError(f"--rounds must be 0, 1 or 2. Received: {rounds}")
     if (ngrams and model != "baseline") or (longest_ngram > 2 and not ngrams):

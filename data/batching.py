@@ -179,7 +179,8 @@ def encode_all(tokenizer, examples, sequence_length, segment_length, progress=No
     Returns:
         `EncodedExamples`.
     """
-    texts = (examples.texts,) if examples.pairs is None else (examples.texts, examples.pairs)
+    texts = tuple(tf.constant(part, tf.string)  # not floats where there are none
+                  for part in (examples.texts, examples.pairs) if part is not None)
 
     @tf.autograph.experimental.do_not_convert
     def encode(text, pair=None):

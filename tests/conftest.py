@@ -41,6 +41,14 @@ def tokenizer(sentences):
 
 
 @pytest.fixture(scope="session")
+def saved_tokenizer(tokenizer, tmp_path_factory):
+    """A tokenizer.json."""
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def corpus_files(sentences, tmp_path_factory):
     """A .txt and a .jsonl with a few hundred short documents."""
     folder = tmp_path_factory.mktemp("text")

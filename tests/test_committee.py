@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 import app.__main__
+import app.committee
 from app.classifier import load_classifier
-from app.committee import LARGEST_CLASS, surest
+from app.committee import LARGEST_CLASS, _folds, surest
 from app.export import export
 from app.finetune import finetune
 from models import heads
@@ -24,6 +25,15 @@ def test_the_surest_of_each_class_are_chosen():
     assert chosen.tolist() == [0, 2, 5]
     crowded = np.log(np.stack([np.linspace(0.9, 0.6, 100), np.linspace(0.1, 0.4, 100)], axis=1))
     assert surest(crowded, 1.0)[1].tolist() == list(range(int(LARGEST_CLASS * 50)))  # one class cannot take all
+
+
+def test_every_fold_has_every_class():
+    labels = np.array([0] * 7 + [1] * 3 + [2] * 5)
+    folds = _folds(labels, 0)
+    assert all(np.bincount(labels[folds == fold], minlength=3).min() >= 1 for fold in range(3))
+    assert _folds(labels[3:], 0).max() == 2 and _folds(np.array([0, 1, 0, 1]), 0).max() == 1
+    with pytest.raises(ValueError, match="two labelled texts of each class"):
+        _folds(np.array([0, 1, 1]), 0)
 
 
 def test_weights_are_the_most_likely_ones():
@@ -69,8 +79,10 @@ def few_and_many(sentences, tmp_path):
     return map(str, files)
 
 
-def test_a_committee_learns_from_few_labels(few_and_many, pretrained_run, sentences, tmp_path, capsys):
+@pytest.mark.slow
+def test_a_committee_learns_from_few_labels(few_and_many, pretrained_run, sentences, tmp_path, capsys, monkeypatch):
     few, many = few_and_many
+    monkeypatch.setattr(app.committee, "FOLDS", 2)  # each trains all members
     finetune(data=(few,), unlabelled=(many,), validation_share=0, model="committee", task="sentiment", rounds=1,
              backbone=str(pretrained_run), to=tmp_path / "run", sequence_length=32, num_epochs=1, minimum_steps=30,
              batch_size=16, learning_rate=0.02)
@@ -86,9 +98,17 @@ def test_a_committee_learns_from_few_labels(few_and_many, pretrained_run, senten
     assert export(tmp_path / "run", to=tmp_path / "export" / "1")  # verified inside against these probabilities
 
 
+def test_validation_weighs_the_votes(labelled_csv, saved_tokenizer, tmp_path):
+    result = finetune(data=(str(labelled_csv),), model="committee", tokenizer=saved_tokenizer, to=tmp_path / "run",
+                      sequence_length=32, num_epochs=2, minimum_steps=1, batch_size=16, learning_rate=0.02)
+    votes = load_classifier(tmp_path / "run").model.get_layer("votes").get_weights()[0]
+    assert votes.shape == (3,) and (votes >= 0).all() and not np.allclose(votes, 1)
+    assert result["validation_accuracy"] > 0.8
+
+
 def test_options_of_a_committee(few_and_many, tmp_path, capsys):
     few, many = few_and_many
-    for arguments, message in ((("--unlabelled", many), "--unlabelled belongs to --model committee"),
+    for arguments, message in ((("--unlabelled", many), "--unlabelled belongs to --model committee of single texts"),
                                (("--model", "committee", "--rounds", 3), "--rounds must be 0, 1 or 2. Received: 3")):
         assert app.__main__.main(["finetune", "--data", few, "--to", str(tmp_path / "run"), *map(str, arguments)]) == 2
         assert message in capsys.readouterr().err

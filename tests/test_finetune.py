@@ -23,13 +23,6 @@ from models.trainer import Trainer
 QUICK = {"sequence_length": 32, "num_epochs": 1, "minimum_steps": 1, "batch_size": 16, "learning_rate": 0.02}
 
 
-@pytest.fixture(scope="module")
-def saved_tokenizer(tokenizer, tmp_path_factory):
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tokenizer.save(path)
-    return path
-
-
 @pytest.fixture
 def table(tmp_path):
     def write(rows, columns=("text", "label"), name="rows.csv"):
