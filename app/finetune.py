@@ -201,7 +201,8 @@ def finetune(
     save_classifier(to, classifier, reader, history,
                     {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
                      "batch_size": batch_size, "num_examples": len(examples), **result})
-    spread = f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds" if len(runs) > 1 and model != "committee" else ""
+    spread = (f" ± {result['validation_accuracy_sd']:.3f} over {len(runs)} seeds"
+              if len(runs) > 1 and model != "committee" else "")
     console.print(f"saved {to}: {'training' if patience is None else 'validation'} accuracy "
                   f"{result['validation_accuracy']:.3f}{spread}. "
                   f"Next: fromzero evaluate {to} --data …", markup=False)
