@@ -50,6 +50,11 @@ def lines(results):
             faster = max(tokenizing.PEERS, key=of.get)
             yield (_question(f"tokenizing {name}, MB/s", f"分词 {name}，MB/秒"),
                    f"{of['ours']:.1f} (× {tokenizing.ratio(measured, faster):.2f})", _named(tokenizing, of, "{:.1f}"))
+    for size in results.get("prepare", {"sizes": []})["sizes"]:
+        megabytes, seconds, peak = size["bytes"] / 1e6, size["seconds"], size["peak_bytes"] / 1e9
+        yield (_question(f"`prepare`, {megabytes:,.0f} MB of text, MB/s, one run (peak memory)",
+                         f"`prepare`，{megabytes:,.0f} MB 文本，MB/秒，单次运行（内存峰值）"),
+               f"{megabytes / seconds:.1f} ({peak:.1f} GB)", "")
     for name, sides in results.get("baseline", {}).items():
         ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
         yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"

@@ -25,13 +25,13 @@ COVERAGE = 0.9995  # of the text's characters are in the alphabet; the rest beco
 FREQUENT_WORDS = 50_000
 MOST_COUNTED_WORDS = 2_000_000
 # jieba segments 0.14 million characters a second, and the trainer wants every word as often as it occurs. Twice as many
-# of both take 5 s longer and spare no tokens of held-out text: English -0.1 %, Chinese +0.3 % (8,192 pieces), -0.1 and
+# of both take 4 s longer and spare no tokens of held-out text: English -0.1 %, Chinese +0.3 % (8,192 pieces), -0.1 and
 # +0.2 % (32,768).
 MOST_SEGMENTED_CHARACTERS = 500_000
 MOST_OCCURRENCES = 2_000_000
 BATCH_CHARACTERS = 1 << 18  # counted at once
-# Of text to learn from: more teaches nothing. Of 67 MB, eleven sets in two languages, 32 MB gave 8,192 pieces that make
-# -0.1 % tokens of held-out English and +0.3 % of Chinese, and 32,768 pieces that make +0.1 and +0.2 %; 8 MB: +0.6, +0.4.
+# Of text to learn from: more teaches nothing. Beside 67 MB, nine sets in two languages, 8,192 pieces learned from 32 MB
+# make -0.1 % tokens of held-out English and +0.3 % of Chinese, 32,768 pieces +0.1 and +0.2 % (from 8 MB +0.6, +0.4 %).
 SAMPLE_BYTES = 32_000_000
 APOSTROPHES = "'\u2019"
 # The first words of the Unicode names of characters of scripts that are written without spaces.

@@ -118,6 +118,8 @@ def test_our_tokenizing_counts_all_texts(sentences, monkeypatch):
     monkeypatch.setattr(tokenizing, "MEGABYTES", 0.001)
     some = tokenizing.first_megabytes(texts)
     assert sum(len(text.encode()) for text in some[:-1]) < 1000 <= sum(len(text.encode()) for text in some)
+    again = tokenizing.first_megabytes(texts[:2])
+    assert again == (texts[:2] * len(again))[: len(again)] and sum(len(text.encode()) for text in again) >= 1000
     ours, few = tokenizing.Ours(texts, texts), tokenizing.Ours(texts, texts[:100])
     rest = tokenizing.Ours(texts, texts[100:])
     assert ours.ask(None)["tokens"] == few.ask(None)["tokens"] + rest.ask(None)["tokens"] > 300
