@@ -5,8 +5,7 @@ What it does to a batch of texts, all of it at once:
 2. the 50,000 words most frequent in training are looked up in a table word → ids (98 % of the words of
    English reviews; without the table it takes half as long again);
 3. in the others, for every position, the longest piece of the vocabulary is found that begins there and stays
-   in the word: all positions walk down the tree of pieces together, one character a step, and for those few that
-   get to its bottom all longer pieces are looked up at once;
+   in the word: all positions walk down the tree of pieces together, one character a step;
 4. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
    continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character of no piece is [UNK].
 
@@ -22,14 +21,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data.words import LONGEST_WORD, MARKER, MULTIPLIERS, WordSplitter, count_below, ranges
+from data.words import LONGEST_WORD, MARKER, WordSplitter, count_below, ranges
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
 
 FORMAT_VERSION = 1
-TREE_DEPTH = 5  # characters; longer pieces are in a table
-_NODE = 2**32 - 1
+SHARED_DEPTH = 5  # step 3 goes on with those few positions that are still walking after so many characters
 
 
 class Tokenizer(tf.Module):
@@ -48,14 +46,10 @@ class Tokenizer(tf.Module):
         self.splitter = WordSplitter(definition)
         self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
         shown = ["" if n in (PAD, CLS, SEP) else token for n, token in enumerate(self.vocabulary)]
-        *tree, long_pieces = _double_array(self.vocabulary, self.splitter.table_size)
+        trie = _double_array(self.vocabulary, self.splitter.table_size)
         with tf.device("CPU"):
             self._shown_pieces = tf.constant(shown)  # (V,)
-            self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, tree)
-            self._multipliers = tf.constant(MULTIPLIERS[TREE_DEPTH : self._longest_piece])
-            self._long_pieces = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(*long_pieces, tf.int64, tf.int64), 0
-            )
+            self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
             words = tf.constant(definition["frequent_words"], tf.string)  # (F,)
             spelling = tf.strings.unicode_decode(words, "UTF-8")
             ids, splits = self._match(spelling.flat_values, spelling.row_splits)
@@ -126,14 +120,13 @@ class Tokenizer(tf.Module):
             return tf.where(exists, child, tf.zeros_like(child)), tf.where(exists, child, last)
 
         node = last = symbols
-        for depth in range(1, min(TREE_DEPTH, self._longest_piece)):
+        for depth in range(1, min(SHARED_DEPTH, self._longest_piece)):
             node, last = step(node, last, following[depth : depth + size])
-        deep = tf.where(node > 0)  # (D, 1)
-        ahead = tf.gather(following, deep + tf.range(TREE_DEPTH, max(TREE_DEPTH, self._longest_piece), dtype=tf.int64))
-        sums = tf.cumsum(tf.cast(ahead, tf.int64) * self._multipliers, axis=1)  # (D, _longest_piece - TREE_DEPTH)
-        found = self._long_pieces.lookup(sums + tf.cast(tf.gather_nd(node, deep), tf.int64)[:, tf.newaxis])
-        longest = tf.cast(tf.reduce_max(found, axis=1) & _NODE, tf.int32)  # 0: none
-        return tf.tensor_scatter_nd_max(last, deep, longest)  # their nodes have the higher numbers
+        alive = tf.where(node > 0)  # (A, 1)
+        node = alive_last = tf.gather_nd(node, alive)
+        for depth in range(SHARED_DEPTH, self._longest_piece):
+            node, alive_last = step(node, alive_last, tf.gather_nd(following, alive + depth))
+        return tf.tensor_scatter_nd_update(last, alive, alive_last)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def normalize(self, texts):
@@ -182,16 +175,14 @@ def _double_array(vocabulary: list[str], table_size: int):
     The child of a node for a symbol stands at base[node] + symbol if parent[there] == node. Symbols number
     the alphabet from 1, the node of a character is its symbol, 0 is no symbol and no node. Returns int32
     arrays: the symbol of each code point (table_size,); for each node (nodes,) its base, its parent, and id
-    and length of the longest piece that its string begins with (of [UNK]: 1). Pieces longer than TREE_DEPTH have
-    nodes too, behind the others, without base and parent. Last come their keys and values, int64: the number of
-    the node of the first TREE_DEPTH characters + the hash of the rest; 2^32 × length + number of the node.
+    and length of the longest piece that its string begins with (of [UNK]: 1).
     """
     token_ids = {piece: n for n, piece in enumerate(vocabulary) if n >= len(SPECIAL_TOKENS)}
     alphabet = sorted({character for piece in token_ids for character in piece})
     symbols = {character: n for n, character in enumerate(alphabet, 1)}
     children = {}  # prefix → {symbol that may follow: longer prefix}
     for piece in token_ids:
-        for length in range(1, min(len(piece), TREE_DEPTH)):
+        for length in range(1, len(piece)):
             children.setdefault(piece[:length], {})[symbols[piece[length]]] = piece[: length + 1]
     # First fit, large families first; those of one child fill the gaps.
     width = len(alphabet) + 1
@@ -223,15 +214,6 @@ def _double_array(vocabulary: list[str], table_size: int):
             parent[child] = node
             piece[child] = token_ids.get(longer, piece[node])
             length[child] = len(longer) if longer in token_ids else length[node]
-    long_pieces = [text for text in token_ids if len(text) > TREE_DEPTH]
-    piece = np.concatenate([piece, [token_ids[text] for text in long_pieces]]).astype(np.int32)
-    length = np.concatenate([length, [len(text) for text in long_pieces]]).astype(np.int32)
-    keys = np.zeros(len(long_pieces), np.int64)
-    for n, text in enumerate(long_pieces):
-        rest = np.array([symbols[character] for character in text[TREE_DEPTH:]])
-        keys[n] = np.append(rest * MULTIPLIERS[TREE_DEPTH : len(text)], nodes[text[:TREE_DEPTH]]).sum()  # wraps around
-    values = length[len(base) :].astype(np.int64) << 32 | np.arange(len(base), len(length))
     symbol_table = np.zeros(table_size, np.int32)
     symbol_table[[ord(character) for character in alphabet]] = np.arange(1, width)
-    # A table must not be empty: 0, no node, is no piece.
-    return symbol_table, base, parent, piece, length, (np.append(keys, 0), np.append(values, 0))
+    return symbol_table, base, parent, piece, length

@@ -16,8 +16,6 @@ MARKER = "▁"  # a literal one in the text is normalised to "_"
 LONGEST_WORD = 32  # characters, the marker included; bounds the tokenizer's work per character
 LAST_EXPANSION = 0  # in the table: -n is the n-th replacement that is not one character; 0 is none at all
 SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
-# Of a hash of the characters of a word: odd, at random, int64 (LONGEST_WORD,).
-MULTIPLIERS = np.random.default_rng(0).integers(-(2**63), 2**63, LONGEST_WORD) | 1
 # [4 * class before + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
 GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
 
@@ -53,13 +51,14 @@ class WordSplitter(tf.Module):
             for first, last in definition[name]:
                 classes[first : last + 1] = value
         classes[ord(MARKER)] = SPACE
+        multipliers = np.random.default_rng(0).integers(-(2**63), 2**63, LONGEST_WORD) | 1
         with tf.device("CPU"):  # strings live there; a GPU would only see copies
             self._replacements = tf.constant(table)  # (table_size,)
             self._classes = tf.constant(classes)  # (table_size,)
             self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
             self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
             self._goes_on = tf.constant(GOES_ON)
-            self._multipliers = tf.constant(MULTIPLIERS)
+            self._multipliers = tf.constant(multipliers)  # int64 (LONGEST_WORD,)
 
     def normal_characters(self, texts):
         """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
