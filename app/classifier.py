@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from data.batching import encode_all
 from data.tasks import Examples
@@ -64,9 +65,7 @@ class Classifier:
         if not len(examples):
             return np.zeros((0, len(self.label_names)), np.float32)
         encoded = encode_all(self.tokenizer, examples, self.sequence_length, self.segment_length)
-        logits = outputs(self._graph, encoded, progress)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return softmax(outputs(self._graph, encoded, progress), axis=1)
 
     @functools.cached_property
     def _graph(self):
@@ -90,14 +89,13 @@ def outputs(graph, encoded, progress=None):
     Returns:
         np.float32 (N, …).
     """
-    results, order = {}, np.argsort([len(row) for row in encoded.rows], kind="stable")
+    results, order = [], np.argsort([len(row) for row in encoded.rows], kind="stable")
     for start in range(0, len(order), BATCH_SIZE):
-        numbers = order[start : start + BATCH_SIZE]
-        batch = encoded.batch(numbers)
-        results.update(zip(numbers, graph({name: batch[name] for name in ("token_ids", "segment_ids")}).numpy()))
+        batch = encoded.batch(order[start : start + BATCH_SIZE])
+        results.append(graph({name: batch[name] for name in ("token_ids", "segment_ids")}).numpy())
         if progress:
-            progress(len(numbers))
-    return np.stack([results[number] for number in range(len(order))])
+            progress(len(results[-1]))
+    return np.concatenate(results)[np.argsort(order)]
 
 
 def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_size, num_classes, **bag):

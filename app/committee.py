@@ -1,14 +1,15 @@
 """Few labels and much unlabelled text in, one classifier of several kinds of members out.
 
 Encoders know words they have seen in pretraining, the bag of n-grams what its labels say, document vectors what stands
-together in the task's own texts: they err on different texts, and their mean errs less. What the committee is surest
-of in the unlabelled texts then teaches its members (Lee 2013, "Pseudo-label"; Blum & Mitchell 1998, co-training).
+together in the task's own texts: they err on different texts, and which of them errs least depends on the task, so
+their votes are weighed. What the committee is surest of in the unlabelled texts then teaches its members (Lee 2013,
+"Pseudo-label"; Blum & Mitchell 1998, co-training).
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from app.classifier import BATCH_SIZE, build_classifier, one_graph, outputs
 from app.members import train
@@ -39,12 +40,16 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
         stopped: True when the user asked to stop.
 
     Returns:
-        (the classifier, list of the members' `Finetuned`).
+        (the classifier, the history of its first member, dict for the run's config: accuracy, seconds of all trainings,
+        the members of the last round).
     """
+    seconds = []
     table = _document_table(description["model"]["members"][-1]["model"], [*encoded.rows, *unlabelled.rows])
 
     def members(training):
-        return _train_members(description, plans, training, held_out or training, table, seeds, stopped)
+        classifier, runs = _train_members(description, plans, training, held_out or training, table, seeds, stopped)
+        seconds.extend(run.seconds for run in runs)
+        return classifier, runs
 
     if held_out is None:
         folds = _folds(encoded.labels, seeds[0])
@@ -61,11 +66,15 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
         classifier, runs = members(EncodedExamples([*encoded.rows, *(unlabelled.rows[n] for n in chosen)],
                                                    np.concatenate([encoded.labels, labels[chosen]])))
     classifier.get_layer("votes").set_weights([weights])
-    return classifier, runs
+    judged = encoded if held_out is None else held_out
+    right = outputs(one_graph(classifier), judged).argmax(axis=1) == judged.labels
+    return classifier, runs[0].history, {
+        "validation_accuracy": float(right.mean()), "validation_accuracy_sd": 0.0, "seconds": float(sum(seconds)),
+        "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
 
 
 def _folds(labels, seed):
-    """Deals the examples of each class out to `FOLDS` folds, or as many as the smallest class has examples: int (N,)."""
+    """Deals each class out to `FOLDS` folds, or as many as the smallest class has examples: int (N,)."""
     sizes = np.bincount(labels)
     smallest = sizes[sizes > 0].min()
     if smallest < 2:
@@ -96,8 +105,8 @@ def _train_members(description, plans, training, held_out, table, seeds, stopped
 def _vote_weights(judged):
     """judged: pairs of a committee and the examples by which it is weighed."""
     members = [layer.name for layer in judged[0][0].layers if layer.name.startswith("member_")]
-    logits = [np.concatenate([outputs(one_graph(committee.get_layer(name)), examples) for committee, examples in judged])
-              for name in members]
+    logits = [np.concatenate([outputs(one_graph(committee.get_layer(name)), examples)
+                              for committee, examples in judged]) for name in members]
     weights = stacked_weights(log_softmax(logits, axis=2), np.concatenate([examples.labels for _, examples in judged]))
     console.print("votes: " + ", ".join(f"{weight:.2f}" for weight in weights))
     return weights
@@ -113,8 +122,7 @@ def surest(logits, share):
     Returns:
         int32 (N,) the best classes, int64 (M,) the numbers of the chosen texts in ascending order.
     """
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    confidence = 1 / shifted.sum(axis=1)  # the probability of the best class
+    confidence = softmax(logits, axis=1).max(axis=1)
     labels = logits.argmax(axis=1).astype(np.int32)
     most = LARGEST_CLASS * len(logits) / logits.shape[1]
     chosen = []

@@ -17,7 +17,7 @@ from models.trainer import Trainer
 
 WARMUP = 0.1  # of an encoder's steps
 VALIDATION_TEXTS = 1024  # measured at a time by the baseline
-STRETCHES = 40  # the baseline's steps at least; each goes through many batches, the learning rate falls between them
+STRETCHES = 40  # the baseline's steps at most: each goes through many batches; the learning rate falls between them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,9 @@ def train(description, plan, encoded, held_out, seed, stopped):
     is_bag = plan.kind == "baseline"
     if is_bag:
         config = from_dict(BaselineConfig, description["model"])
-        rows_of = {id(part): dataclasses.replace(part, rows=bag_rows(part.rows, config)) for part in (encoded, held_out)}
-        encoded, held_out = rows_of[id(encoded)], rows_of[id(held_out)]
+        shared = held_out is encoded
+        encoded = dataclasses.replace(encoded, rows=bag_rows(encoded.rows, config))
+        held_out = encoded if shared else dataclasses.replace(held_out, rows=bag_rows(held_out.rows, config))
 
     def build():
         classifier = build_classifier(description)
@@ -87,7 +88,8 @@ def train(description, plan, encoded, held_out, seed, stopped):
     steps = math.ceil(steps / stretch)
     # Ten evaluations, or fewer where many texts are held out: each takes a quarter of the time of as many texts'
     # training, so all of them at most an eighth; but never fewer than four, or nothing would be chosen.
-    interval = min(max(math.ceil(steps / 10), 2 * math.ceil(len(held_out) / batch_size / stretch)), math.ceil(steps / 4))
+    measuring = 2 * math.ceil(len(held_out) / batch_size / stretch)
+    interval = min(max(math.ceil(steps / 10), measuring), math.ceil(steps / 4))
     shares = np.bincount(encoded.labels, weights=None if weights is None else weights[encoded.labels],
                          minlength=num_classes)
     with progress_bar(f"{plan.kind}, seed {seed}", steps, "steps") as advance:
@@ -98,3 +100,25 @@ def train(description, plan, encoded, held_out, seed, stopped):
     for note in run.notes:
         warn(note)
     return run
+
+
+def train_seeds(description, plan, encoded, held_out, seeds, stopped):
+    """Trains one classifier from each seed and keeps the best by validation.
+
+    Returns:
+        (the classifier, its history, dict for the run's config: mean and spread of the accuracy, mean seconds, seeds).
+    """
+    runs = []
+    for seed in seeds:
+        runs.append(train(description, plan, encoded, held_out, seed, stopped))
+        if stopped():
+            break
+    accuracies = [run.validation["accuracy"] for run in runs]
+    result = {"validation_accuracy": float(np.mean(accuracies)),
+              "validation_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0,
+              "seconds": float(np.mean([run.seconds for run in runs])),
+              "seeds": [{"seed": run.seed, **run.validation, "notes": run.notes} for run in runs]}
+    best = max(runs, key=lambda run: (run.validation["accuracy"], -run.validation["loss"]))
+    classifier = build_classifier(description)
+    classifier.set_weights(best.weights)
+    return classifier, best.history, result

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +10,8 @@ import tyro
 
 from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
-MASK_RATE = 0.15
 LEARNING_RATE = 5e-3
 EVALUATIONS = 10  # over the whole training
-# Mean length of the vectors that embeddings start from. Two layers of width 128, 500 steps of 32 × 48 tokens, held-out
-# loss: random start 5.12; 0.23 4.96, 0.68 4.86, 2.3 4.74, 5.7 4.73, 11 4.86 (English and Chinese, one seed).
-START_LENGTH = 2.3
 VALIDATION_ROWS = 512  # at most: 10,000 masked tokens, a standard error of 0.03 nats
 
 
@@ -68,6 +63,7 @@ def pretrain(
     import numpy as np
 
     from app.history import History
+    from app.masked_lm import MASK_RATE, build_trainer, start_from_neighbours
     from data.masking import masked_examples, validation_examples
     from data.order import training_rows
     from data.prepared import load_prepared
@@ -148,53 +144,6 @@ def pretrain(
                   f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…",
                   markup=False)
     return result
-
-
-def build_trainer(config, learning_rate, seed, *, precision="float32", rematerialise=False, accumulate=1):
-    """An encoder with random weights and what trains it.
-
-    Args:
-        config: `EncoderConfig`.
-        seed: of the weights.
-        precision, rematerialise, accumulate: as for `pretrain`.
-
-    Returns:
-        (the backbone, `Trainer` of the masked LM on it).
-    """
-    import keras
-
-    from models import bert, heads
-    from models.optimizers import pretraining_optimizer
-    from models.precision import computing_in
-    from models.trainer import Trainer
-
-    keras.utils.set_random_seed(seed)
-    with computing_in(precision):
-        backbone = bert.backbone(config, rematerialise=rematerialise)
-        model = heads.masked_lm(backbone)
-    return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
-
-
-def start_from_neighbours(backbone, trainer, rows, seed):
-    """Puts vectors of the tokens' neighbourhoods into the embedding; tokens without any keep their random ones.
-
-    The time that takes is part of the trainer's.
-
-    Args:
-        rows: int (N, L), the training rows.
-    """
-    import numpy as np
-
-    from data.cooccurrence import token_vectors
-
-    started = time.monotonic()
-    embedding = backbone.get_layer("token_embedding").embeddings
-    vocabulary_size, hidden_dim = embedding.shape
-    with progress_bar("count neighbours", len(rows), "rows") as advance:
-        vectors = token_vectors(rows, vocabulary_size, hidden_dim, seed, advance)
-    used = np.abs(vectors).max(axis=1, keepdims=True) > 0  # (V, 1)
-    embedding.assign(np.where(used, vectors * START_LENGTH / math.sqrt(hidden_dim), embedding))
-    trainer.seconds += time.monotonic() - started
 
 
 def _claim(folder, options, tokenizer):

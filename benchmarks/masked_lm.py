@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.pretrain import EVALUATIONS, LEARNING_RATE, MASK_RATE, build_trainer, start_from_neighbours
+from app.pretrain import EVALUATIONS, LEARNING_RATE
 from app.terminal import load_tensorflow
 from benchmarks import peers
 
@@ -35,6 +35,7 @@ def train(rows, held_out, config, minutes, learning_rate=LEARNING_RATE, batch_si
     Returns:
         list of {"minutes", "steps", "tokens", "loss"}, one a tenth of the time.
     """
+    from app.masked_lm import MASK_RATE, build_trainer, start_from_neighbours
     from data.masking import masked_examples
     from data.order import training_rows
     from models.trainer import Budget

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from app.prepare import prepare
-from app.pretrain import LEARNING_RATE, MASK_RATE, build_trainer
+from app.pretrain import LEARNING_RATE
 from app.terminal import load_tensorflow
 from benchmarks import peers
 
@@ -32,6 +32,7 @@ class Ours:
     """Our side: the model, the trainer and the pipeline that `pretrain` has."""
 
     def __init__(self, corpus, size="mini"):
+        from app.masked_lm import MASK_RATE, build_trainer
         from data.masking import masked_examples
         from data.order import training_rows
         from data.prepared import load_prepared

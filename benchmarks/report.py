@@ -16,8 +16,8 @@ from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
 HEADINGS = {"README.md": "| | fromzero | others |", "README.zh.md": "| | fromzero | 其他工具 |"}
-ON = {"README.md": "Speeds were measured on {cpu}, {cores} cores, {memory_gib} GiB; medians of alternating rounds.",
-      "README.zh.md": "速度测于 {cpu}，{cores} 核，{memory_gib} GiB；各方轮流运行，取中位数。"}
+ON = {"README.md": "Speeds were measured on {cpu}, {cores} cores, {memory_gib} GiB.",
+      "README.zh.md": "速度测于 {cpu}，{cores} 核，{memory_gib} GiB。"}
 
 
 def lines(results):

@@ -160,7 +160,8 @@ class EncodedExamples:
         for place, row in enumerate(rows):
             token_ids[place, : len(row)] = row
         segments = np.where(token_ids == PAD, 0, np.cumsum(token_ids == CLS, axis=1))
-        return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32), **self._labels(numbers, class_weights)}
+        return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32),
+                **self._labels(numbers, class_weights)}
 
     def _labels(self, numbers, class_weights):
         labels = self.labels[list(numbers)]

@@ -7,8 +7,8 @@ import tensorflow as tf
 from models.baseline import table_rows
 from models.trainer import Trainer
 
-# Above about 1,024 rows TensorFlow adds them up on several threads, in any order: two trainings of one seed differed, and
-# a row took 197 ns instead of 109.
+# Above about 1,024 rows TensorFlow adds them up on several threads, in any order: two trainings of one seed differed,
+# and a row took 197 ns instead of 109.
 MOST_TOKENS = 1000
 # Every text moves the dense layer too, but together they move it no further than so many: it diverged at 128.
 DENSE_TEXTS = 32.0

@@ -6,6 +6,8 @@ A calibrated classifier is right in 80 % of the cases in which it says 80 %.
 import dataclasses
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +94,6 @@ def stacked_weights(log_probabilities, labels):
     Returns:
         np.float32 (M,).
     """
-    from scipy.optimize import minimize
-    from scipy.special import log_softmax, softmax
-
     votes = np.asarray(log_probabilities, np.float64)
     truth = votes[:, np.arange(len(labels)), labels]  # (M, N)
 

@@ -16,7 +16,8 @@ class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2) with one fused projection and without biases.
 
     Queries and keys are normalised to unit root mean square per head (Henry et al. 2020, "Query-Key Normalization")
-    and rotated by their positions, so that scores depend on distances alone. The output projection starts at zero, so that a block starts as the identity.
+    and rotated by their positions, so that scores depend on distances alone. The output projection starts at zero, so
+    that a block starts as the identity.
     """
 
     def __init__(self, num_heads, rematerialise=False, **kwargs):

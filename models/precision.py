@@ -4,8 +4,6 @@ import contextlib
 
 import keras
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-
 
 @contextlib.contextmanager
 def computing_in(precision):
@@ -14,7 +12,7 @@ def computing_in(precision):
     Only where rounding does no harm: the weights, the statistics of norms, the logits and the loss stay float32.
 
     Args:
-        precision: one of `PRECISIONS`.
+        precision: "float32", "bfloat16" or "float16".
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
