@@ -49,23 +49,27 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
     def members(training):
         classifier, runs = _train_members(description, plans, training, held_out or training, table, seeds, stopped)
         seconds.extend(run.seconds for run in runs)
+        if held_out is not None:
+            classifier.get_layer("votes").set_weights([_vote_weights([(classifier, held_out)])])
         return classifier, runs
 
     if held_out is None:
         folds = _folds(encoded.labels, seeds[0])
         parts = [(members(encoded.take(folds != fold))[0], encoded.take(folds == fold)) for fold in np.unique(folds)]
     classifier, runs = members(encoded)
-    weights = _vote_weights([(classifier, held_out)] if held_out else parts)
+    if held_out is None:
+        weights = _vote_weights(parts)
+        classifier.get_layer("votes").set_weights([weights])
     for share in SHARES[: rounds if len(unlabelled) else 0]:
         if stopped():
             break
-        classifier.get_layer("votes").set_weights([weights])
         with progress_bar("label the unlabelled texts", len(unlabelled), "texts") as advance:
             labels, chosen = surest(outputs(one_graph(classifier), unlabelled, advance), share)
         console.print(f"{len(chosen):,} of {len(unlabelled):,} unlabelled texts join the training")
         classifier, runs = members(EncodedExamples([*encoded.rows, *(unlabelled.rows[n] for n in chosen)],
                                                    np.concatenate([encoded.labels, labels[chosen]])))
-    classifier.get_layer("votes").set_weights([weights])
+        if held_out is None:  # having learned the same labels, the members have come closer to one another
+            classifier.get_layer("votes").set_weights([(weights + weights.mean()) / 2])
     judged = encoded if held_out is None else held_out
     right = outputs(one_graph(classifier), judged).argmax(axis=1) == judged.labels
     return classifier, runs[0].history, {
@@ -103,7 +107,7 @@ def _train_members(description, plans, training, held_out, table, seeds, stopped
 
 
 def _vote_weights(judged):
-    """judged: pairs of a committee and the examples by which it is weighed."""
+    """judged: pairs of a committee and the examples that say how much its members' votes should count."""
     members = [layer.name for layer in judged[0][0].layers if layer.name.startswith("member_")]
     logits = [np.concatenate([outputs(one_graph(committee.get_layer(name)), examples)
                               for committee, examples in judged]) for name in members]

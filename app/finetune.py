@@ -1,6 +1,7 @@
 """Labelled text and a backbone in, a classifier's run folder out."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ def finetune(
     task: Literal["sentiment", "topic", "spam", "classify"] = "classify",
     backbone: str = "none",
     fresh: bool = False,
+    adapt_minutes: float = 0.0,
     model: Literal["encoder", "baseline", "committee"] = "encoder",
     tokenizer: Path | None = None,
     validation: tuple[str, ...] = (),
@@ -55,13 +57,14 @@ def finetune(
         task: names the classes the usual way (sentiment: negative and positive, spam: ham and spam); classify takes any.
         backbone: the run folder of a pretraining, or none to train from scratch.
         fresh: take only the shape and the tokenizer of the backbone, not its weights: shows what pretraining is worth.
+        adapt_minutes: first go on with the backbone's pretraining on these texts, labelled and unlabelled, for so long.
         model: the Transformer encoder; the simple baseline (Embedding + GlobalAveragePooling + Dense); or a committee
             of encoders (as many as seeds), a bag of n-grams and document vectors, for few labels and much text without.
         tokenizer: a tokenizer.json for training from scratch; one is trained on the texts if not given.
         validation: labelled sources to stop by; a share of the data if not given.
         validation_share: that share; 0 = train on every label, for all steps, and keep the last weights.
         labels: train on only so many, the classes as even as possible; those to stop by come on top.
-        unlabelled: for a committee, sources of texts like those to classify; their labels, if any, are not read.
+        unlabelled: for a committee or --adapt-minutes, sources of texts like those to classify; labels are not read.
         rounds: how often a committee labels the unlabelled texts and learns from those it is surest of: 0, 1 or 2.
         text_column: the column that holds the text; found by its name if not given.
         pair_column: the column that holds the second text, for pairs.
@@ -96,8 +99,11 @@ def finetune(
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
-    if unlabelled and (model != "committee" or pair_column):
-        raise ValueError("--unlabelled belongs to --model committee of single texts")
+    if not 0 <= adapt_minutes < float("inf") or (adapt_minutes and (backbone == "none" or fresh)):
+        raise ValueError("--adapt-minutes must be 0 or more, and goes on with the training of a --backbone. "
+                         f"Received: {adapt_minutes}")
+    if unlabelled and (pair_column or (model != "committee" and not adapt_minutes)):
+        raise ValueError("--unlabelled belongs to --model committee and --adapt-minutes, of single texts")
     if not 0 <= rounds <= 2:
         raise ValueError(f"--rounds must be 0, 1 or 2. Received: {rounds}")
     if (ngrams and model != "baseline") or (longest_ngram > 2 and not ngrams):
@@ -114,6 +120,7 @@ def finetune(
     load_tensorflow()
     import numpy as np
 
+    from app.adaptation import adapt
     from app.classifier import describe_committee, describe_model, save_classifier
     from app.committee import train_committee
     from app.members import Plan, train_seeds
@@ -173,7 +180,11 @@ def finetune(
 
     encoded = encode(examples)
     encoded_held_out = encoded if held_out is examples else encode(held_out)
-    with stop_signals() as stopped:
+    with stop_signals() as stopped, tempfile.TemporaryDirectory() as adapted:
+        if adapt_minutes:
+            texts = [*examples.texts, *(examples.pairs or []), *others]
+            adapt(backbone, texts, reader, adapt_minutes, adapted, seed, stopped)
+            plan = dataclasses.replace(plan, backbone=adapted)
         if model == "committee":
             bag = dataclasses.replace(plan, kind="baseline", learning_rate=LEARNING_RATES["baseline"],
                                       num_epochs=COMMITTEE_BAG_EPOCHS)
@@ -185,8 +196,8 @@ def finetune(
             classifier, history, result = train_seeds(described, plan, encoded, encoded_held_out,
                                                       range(seed, seed + seeds), stopped)
     save_classifier(to, classifier, reader, history,
-                    {**described, "backbone": backbone, "learning_rate": rate, "num_epochs": num_epochs,
-                     "batch_size": batch_size, "num_examples": len(examples), **result})
+                    {**described, "backbone": backbone, "adapt_minutes": adapt_minutes, "learning_rate": rate,
+                     "num_epochs": num_epochs, "batch_size": batch_size, "num_examples": len(examples), **result})
     trained = len(result["seeds"])
     spread = (f" ± {result['validation_accuracy_sd']:.3f} over {trained} seeds"
               if trained > 1 and model != "committee" else "")

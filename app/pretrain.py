@@ -83,7 +83,7 @@ def pretrain(
     # What must be the same for a training to go on.
     options = {"corpus": prepared.sha256, "encoder": dataclasses.asdict(config), "batch_size": batch_size,
                "accumulate": accumulate, "precision": precision, "learning_rate": learning_rate, "seed": seed,
-               "budget": dataclasses.asdict(budget)}
+               "mask_rate": MASK_RATE, "budget": dataclasses.asdict(budget)}
     _claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
@@ -101,8 +101,7 @@ def pretrain(
                                config.vocabulary_size, MASK_RATE)
     # Spread over the whole file: its rows stand in the order in which the sources were read.
     held_out = np.linspace(0, len(prepared.validation_rows) - 1, min(len(prepared.validation_rows), VALIDATION_ROWS))
-    validation = validation_examples(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64,
-                                     MASK_RATE)
+    validation = validation_examples(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64)
     if not trainer.step:
         # Before the vectors go in: they make guesses, and an untrained model should have none.
         warn(health.first_loss_warning(trainer.evaluate(validation[:1])["loss"], config.vocabulary_size))

@@ -22,7 +22,7 @@ from app.pretrain import LEARNING_RATE
 from app.terminal import load_tensorflow
 from benchmarks import peers
 
-BATCH_SIZE, LENGTH, VOCABULARY_SIZE = 32, 128, 8192
+BATCH_SIZE, LENGTH, VOCABULARY_SIZE, MASK_RATE = 32, 128, 8192, 0.15
 PEERS = ("transformers", "keras_hub")
 NAMES = {"ours": "fromzero", "transformers": "transformers", "keras_hub": "KerasHub"}
 TEXTS = {"rows": "full rows of 128", "sentences": "sentences, at most 128"}
@@ -32,7 +32,7 @@ class Ours:
     """Our side: the model, the trainer and the pipeline that `pretrain` has."""
 
     def __init__(self, corpus, size="mini"):
-        from app.masked_lm import MASK_RATE, build_trainer
+        from app.masked_lm import build_trainer
         from data.masking import masked_examples
         from data.order import training_rows
         from data.prepared import load_prepared

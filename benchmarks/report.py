@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import masked_lm, pretraining_speed, tokenizing
+from benchmarks import accuracy, masked_lm, pretraining_speed, tokenizing
 from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -58,13 +58,12 @@ def lines(results):
     for name, sides in results.get("baseline", {}).items():
         ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
         yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"
-    for name, kinds in results.items():
-        if name.startswith("transfer-"):
-            _, task, labels = name.split("-")
-            of = {kind: f"{100 * kinds[kind]['mean']:.1f} ± {100 * kinds[kind]['sd']:.1f}"
-                  for kind in ("pretrained", "tfidf")}
-            yield (_question(f"{task} test accuracy, {labels} labels", f"{task} 测试准确率，{labels} 个标注"),
-                   of["pretrained"], f"TF-IDF + LR {of['tfidf']}")
+    for task, runs in results.get("accuracy", {"tasks": {}})["tasks"].items():
+        name, _, labels = task.partition("-")
+        yield (_question(f"{name} test accuracy, {labels or 'all'} labels",
+                         f"{name} 测试准确率，" + (f"{labels} 个标注" if labels else "全部标注")),
+               accuracy.summary(runs),
+               ", ".join(f"{title} {accuracy.summary(runs, side)}" for side, title in accuracy.LINEAR.items()))
 
 
 def _question(english, chinese):

@@ -108,7 +108,8 @@ def test_validation_weighs_the_votes(labelled_csv, saved_tokenizer, tmp_path):
 
 def test_options_of_a_committee(few_and_many, tmp_path, capsys):
     few, many = few_and_many
-    for arguments, message in ((("--unlabelled", many), "--unlabelled belongs to --model committee of single texts"),
+    belongs = "--unlabelled belongs to --model committee and --adapt-minutes, of single texts"
+    for arguments, message in ((("--unlabelled", many), belongs),
                                (("--model", "committee", "--rounds", 3), "--rounds must be 0, 1 or 2. Received: 3")):
         assert app.__main__.main(["finetune", "--data", few, "--to", str(tmp_path / "run"), *map(str, arguments)]) == 2
         assert message in capsys.readouterr().err

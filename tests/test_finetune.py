@@ -207,6 +207,8 @@ def test_options_that_do_not_fit(labelled_csv, classifier_run, pretrained_run, t
     assert "--vocabulary-size is of a tokenizer trained here" in one_line(
         capsys, *data, *to, "--backbone", pretrained_run, "--vocabulary-size", 300)
     assert "dropout must be in [0, 1)" in one_line(capsys, *data, *to, "--dropout", 1)
+    assert "goes on with the training of a --backbone. Received: 1.0" in one_line(
+        capsys, *data, *to, "--adapt-minutes", 1)
     assert not (tmp_path / "run").exists()
 
 

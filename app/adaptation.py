@@ -1,0 +1,50 @@
+"""A pretrained encoder and a task's texts in, the encoder used to those texts out: more masked LM, before any label.
+
+Gururangan et al. 2020, "Don't stop pretraining", section 4: task-adaptive pretraining.
+"""
+
+from pathlib import Path
+
+from app.masked_lm import MASK_RATE, build_trainer
+from app.terminal import progress_bar
+from data.masking import masked_examples
+from data.order import training_rows
+from data.packing import open_rows, pack_documents
+from models.config import EncoderConfig, from_dict
+from models.run_folder import load_config
+from models.trainer import Budget
+
+LEARNING_RATE = 2e-3
+BATCH_SIZE = 32
+
+
+def adapt(backbone, texts, tokenizer, minutes, folder, seed, stopped):
+    """Goes on with the pretraining of a backbone on other texts.
+
+    Args:
+        backbone: the run folder of a pretraining.
+        texts: list of strings.
+        tokenizer: the backbone's `Tokenizer`.
+        minutes: how long, packing not counted.
+        folder: where the rows and "backbone.weights.h5" go.
+        seed: of the order and the masks.
+        stopped: True when the user asked to stop.
+    """
+    config = from_dict(EncoderConfig, load_config(backbone, "masked_lm")["model"])
+    path = Path(folder) / "train.rows"
+    with progress_bar("pack", len(texts), "texts") as advance:
+        num_rows, _ = pack_documents(texts, tokenizer, path, config.sequence_length, advance)
+    rows = open_rows(path, config.sequence_length, config.vocabulary_size, num_rows)
+    encoder, trainer = build_trainer(config, LEARNING_RATE, seed)
+    trainer.model.load_weights(Path(backbone) / "masked_lm.weights.h5")
+    budget, spent = Budget(seconds=60 * minutes), 0.0
+    with progress_bar("adapt", budget.seconds, "s") as advance:
+        def after_step(loss, gradient_norm):
+            nonlocal spent
+            advance(trainer.seconds - spent, f"step {trainer.step:,}, loss {loss:.3f}")
+            spent = trainer.seconds
+            return not stopped()
+
+        trainer.run(masked_examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size, MASK_RATE),
+                    budget, after_step)
+    encoder.save_weights(Path(folder) / "backbone.weights.h5")
