@@ -227,9 +227,11 @@ def table(results):
     for task, runs in results["tasks"].items():
         if runs:
             members = 100 * np.mean([run["members"] for run in runs], axis=0)
-            lines.append(f"| {task} | {len(runs)} | {summary(runs)} | {100 * np.mean([run['macro_f1'] for run in runs]):.1f} "
+            f1, minutes = (100 * np.mean([run["macro_f1"] for run in runs]),
+                           np.median([run["seconds"] for run in runs]) / 60)
+            lines.append(f"| {task} | {len(runs)} | {summary(runs)} | {f1:.1f} "
                          f"| {', '.join(f'{member:.1f}' for member in members)} | {summary(runs, 'tfidf')} "
-                         f"| {summary(runs, 'nbsvm')} | {np.median([run['seconds'] for run in runs]) / 60:.1f} |")
+                         f"| {summary(runs, 'nbsvm')} | {minutes:.1f} |")
     return "\n".join(lines)
 
 

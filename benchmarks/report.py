@@ -36,7 +36,8 @@ def lines(results):
             of = {side: pretraining_speed.speed(speed[text][side]) for side in pretraining_speed.NAMES}
             faster = max(pretraining_speed.PEERS, key=of.get)
             yield (_question(english, chinese),
-                   f"{of['ours']:,.0f} (× {pretraining_speed.ratio(speed[text], faster):.2f})",
+                   f"{of['ours']:,.0f} (× {pretraining_speed.ratio(speed[text], faster):.2f}), "
+                   f"AdamW {of['adamw']:,.0f} (× {pretraining_speed.ratio(speed[text], faster, 'adamw'):.2f})",
                    _named(pretraining_speed, of, "{:,.0f}"))
     if masked := results.get("masked_lm"):
         bar, minutes = masked_lm.peer_loss(masked)

@@ -127,7 +127,8 @@ def test_our_tokenizing_counts_all_texts(sentences, monkeypatch):
 
 def some_results():
     speeds = {side: [{"tokens": tokens, "seconds": 2.0, "waiting": 0.1} for tokens in counts] for side, counts in
-              (("ours", (3000, 4000, 2000)), ("transformers", (2000, 2000, 2000)), ("keras_hub", (1000, 1000, 1000)))}
+              (("ours", (3000, 4000, 2000)), ("adamw", (6000, 2000, 4000)), ("transformers", (2000, 2000, 2000)),
+               ("keras_hub", (1000, 1000, 1000)))}
     seconds = {side: [{"tokens": 10, "seconds": value}] * 3 for side, value in
                (("ours", 0.5), ("keras_hub", 1.0), ("tokenizers", 2.0))}
     return {"pretraining_speed": {"machine": {"cpu": "a chip", "cores": 2, "memory_gib": 8.0}, "rows": speeds,
@@ -151,7 +152,7 @@ def test_the_report_stands_between_the_markers(tmp_path):
         report.write(tmp_path, readmes)
         written = readmes[0].read_text(encoding="utf-8")
         assert written.startswith("# x\n\n<!-- results -->\n| |") and written.endswith("<!-- /results -->\n\nmore\n")
-        for line in ("| pretraining, full rows of 128, tokens/s | 1,500 (× 1.50) | transformers 1,000, KerasHub 500 |",
+        for line in ("| pretraining, full rows of 128, tokens/s | 1,500 (× 1.50), AdamW 2,000 (× 2.00) | transformers 1,000, KerasHub 500 |",
                      "| held-out masked-LM loss, 5 minutes of ours | 6.100 | transformers 6.250 (20 min) |",
                      "| tokenizing imdb, MB/s | 8.0 (× 2.00) | KerasHub 4.0, tokenizers 2.0 |",
                      "| trec test accuracy, the baseline | 90.0 | fastText 85.0 |",
