@@ -50,8 +50,8 @@ def test_a_task_is_measured_once(sentences, tmp_path, monkeypatch, capsys):
     measure = accuracy.measure
     monkeypatch.setattr(accuracy, "measure", lambda *arguments: measured.append(arguments[1:4]) or measure(*arguments))
     figures = tmp_path / "figures.json"
-    monkeypatch.setattr(sys, "argv", ["accuracy", "--data", str(tmp_path), "--work", str(tmp_path / "work"), "--minutes",
-                                      "0.02", "--runs", "1", "--to", str(figures), "trec"])
+    monkeypatch.setattr(sys, "argv", ["accuracy", "--data", str(tmp_path), "--work", str(tmp_path / "work"),
+                                      "--minutes", "0.02", "--runs", "1", "--to", str(figures), "trec"])
     for _ in range(2):
         accuracy.main()
     assert measured == [("trec", None, 0)]

@@ -139,7 +139,8 @@ def some_results():
             "tokenizing": {"sets": {"imdb": {"bytes": 4_000_000, **seconds}}},
             "baseline": {"trec": {"fasttext": {"accuracy": [0.8, 0.9]}, "ours": {"accuracy": [0.9, 0.9]}}},
             "accuracy": {"tasks": {"imdb-500": [
-                {"accuracy": value, "tfidf": {"accuracy": 0.75}, "nbsvm": {"accuracy": 0.7}} for value in (0.8, 0.82)]}}}
+                {"accuracy": value, "tfidf": {"accuracy": 0.75}, "nbsvm": {"accuracy": 0.7}}
+                for value in (0.8, 0.82)]}}}
 
 
 def test_the_report_stands_between_the_markers(tmp_path):
@@ -152,7 +153,8 @@ def test_the_report_stands_between_the_markers(tmp_path):
         report.write(tmp_path, readmes)
         written = readmes[0].read_text(encoding="utf-8")
         assert written.startswith("# x\n\n<!-- results -->\n| |") and written.endswith("<!-- /results -->\n\nmore\n")
-        for line in ("| pretraining, full rows of 128, tokens/s | 1,500 (× 1.50), AdamW 2,000 (× 2.00) | transformers 1,000, KerasHub 500 |",
+        for line in ("| pretraining, full rows of 128, tokens/s | 1,500 (× 1.50), AdamW 2,000 (× 2.00) "
+                     "| transformers 1,000, KerasHub 500 |",
                      "| held-out masked-LM loss, 5 minutes of ours | 6.100 | transformers 6.250 (20 min) |",
                      "| tokenizing imdb, MB/s | 8.0 (× 2.00) | KerasHub 4.0, tokenizers 2.0 |",
                      "| trec test accuracy, the baseline | 90.0 | fastText 85.0 |",
