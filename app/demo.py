@@ -21,7 +21,7 @@ MODELS = {  # what `finetune` is told for each of them
     "pretrained": {"num_epochs": 1, "batch_size": 128, "learning_rate": 4e-3},
 }
 FEW_LABELS = 500
-MINIMUM_STEPS = 200
+MINIMUM_STEPS = 200  # of the encoders
 SEQUENCE_LENGTH = 40
 ENCODER = {"num_layers": 2, "hidden_dim": 96, "num_heads": 2, "intermediate_dim": 192}
 SENTENCE = "这是一个很好的产品"
@@ -106,9 +106,9 @@ def _train_and_measure(task, to, backbone):
                 # With few labels every one is needed for training: nothing is held out and all steps are done.
                 held_out = ({"labels": few, "validation_share": 0, "batch_size": 32, "learning_rate": None} if few
                             else {"validation": validation})
-                source = {} if name == "baseline" else {"backbone": str(backbone)}
+                source = {} if name == "baseline" else {"backbone": str(backbone), "minimum_steps": MINIMUM_STEPS}
                 try:
-                    finetune(data=train, task=task, to=run, sequence_length=SEQUENCE_LENGTH, minimum_steps=MINIMUM_STEPS,
+                    finetune(data=train, task=task, to=run, sequence_length=SEQUENCE_LENGTH,
                              **{**options, **source, **held_out})
                 except KeyboardInterrupt:
                     shutil.rmtree(run, ignore_errors=True)  # half trained: it must not stand in the table

@@ -10,6 +10,7 @@ from app.terminal import as_tuple, check_at_least, check_learning_rate, console,
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
 # .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
 LEARNING_RATES = {"baseline": 0.2, "scratch": 1e-3, "pretrained": 1e-3}
+MINIMUM_STEPS = {"baseline": 1000, "scratch": 300, "pretrained": 300}  # benchmarks/findings.md
 COMMITTEE_BAG_EPOCHS = 5  # as the larger sets of benchmarks/findings.md, with which the bag was tuned
 VOCABULARY_SIZES = {"encoder": 8192, "committee": 8192, "baseline": 30_000}
 
@@ -34,7 +35,7 @@ def finetune(
     label_column: str | None = None,
     sequence_length: int = 128,
     num_epochs: int = 3,
-    minimum_steps: int = 300,
+    minimum_steps: int | None = None,
     batch_size: int = 32,
     learning_rate: float | None = None,
     layer_decay: float = 0.9,
@@ -72,7 +73,7 @@ def finetune(
         sequence_length: the longest text in tokens; of a longer one the beginning and the end are read. It may exceed
             the backbone's: the text is then read in several segments.
         num_epochs: passes over the data.
-        minimum_steps: with few labels, repeat the passes up to this many steps.
+        minimum_steps: with few labels, repeat the passes up to this many steps; 300, of the baseline 1000 short ones.
         batch_size: examples in a batch.
         learning_rate: the highest one; chosen by the kind of model if not given.
         layer_decay: each layer learns at this multiple of the rate of the layer above it (pretrained backbones).
@@ -170,7 +171,8 @@ def finetune(
                  "sequence_length": sequence_length, "classifier_dropout": dropout, **shape}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
-    plan = Plan(kind, rate, num_epochs, minimum_steps, batch_size, patience, backbone,
+    plan = Plan(kind, rate, num_epochs, MINIMUM_STEPS[kind] if minimum_steps is None else minimum_steps, batch_size,
+                patience, backbone,
                 layer_decay if kind == "pretrained" else 1.0,
                 class_weights(examples.labels, len(examples.label_names)) if balance else None)
 
@@ -187,7 +189,7 @@ def finetune(
             plan = dataclasses.replace(plan, backbone=adapted)
         if model == "committee":
             bag = dataclasses.replace(plan, kind="baseline", learning_rate=LEARNING_RATES["baseline"],
-                                      num_epochs=COMMITTEE_BAG_EPOCHS)
+                                      num_epochs=COMMITTEE_BAG_EPOCHS, minimum_steps=MINIMUM_STEPS["baseline"])
             classifier, history, result = train_committee(
                 described, [plan] * seeds + [bag], encoded, None if patience is None else encoded_held_out,
                 encode(Examples(others, None, np.zeros(len(others), np.int32), examples.label_names)), rounds,
