@@ -12,20 +12,19 @@ from data.order import training_rows
 from data.packing import open_rows, pack_documents
 from models.config import EncoderConfig, from_dict
 from models.run_folder import load_config
-from models.trainer import Budget
 
 LEARNING_RATE = 2e-3
 BATCH_SIZE = 32
 
 
-def adapt(backbone, texts, tokenizer, minutes, folder, seed, stopped):
+def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
     """Goes on with the pretraining of a backbone on other texts.
 
     Args:
         backbone: the run folder of a pretraining.
         texts: list of strings.
         tokenizer: the backbone's `Tokenizer`.
-        minutes: how long, packing not counted.
+        budget: `models.trainer.Budget`, packing not counted.
         folder: where the rows and "backbone.weights.h5" go.
         seed: of the order and the masks.
         stopped: True when the user asked to stop.
@@ -37,12 +36,13 @@ def adapt(backbone, texts, tokenizer, minutes, folder, seed, stopped):
     rows = open_rows(path, config.sequence_length, config.vocabulary_size, num_rows)
     encoder, trainer = build_trainer(config, LEARNING_RATE, seed)
     trainer.model.load_weights(Path(backbone) / "masked_lm.weights.h5")
-    budget, spent = Budget(seconds=60 * minutes), 0.0
-    with progress_bar("adapt", budget.seconds, "s") as advance:
+    spent, whole = 0.0, budget.steps or budget.seconds
+    with progress_bar("adapt", whole, "steps" if budget.steps else "s") as advance:
         def after_step(loss, gradient_norm):
             nonlocal spent
-            advance(trainer.seconds - spent, f"step {trainer.step:,}, loss {loss:.3f}")
-            spent = trainer.seconds
+            share = min(1.0, budget.share(trainer.step, trainer.seconds))
+            advance((share - spent) * whole, f"step {trainer.step:,}, loss {loss:.3f}")
+            spent = share
             return not stopped()
 
         trainer.run(masked_examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size, MASK_RATE),

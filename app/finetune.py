@@ -131,7 +131,7 @@ def finetune(
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
     from models.run_folder import load_config
-    from models.trainer import stop_signals
+    from models.trainer import Budget, stop_signals
 
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
@@ -185,7 +185,7 @@ def finetune(
     with stop_signals() as stopped, tempfile.TemporaryDirectory() as adapted:
         if adapt_minutes:
             texts = [*examples.texts, *(examples.pairs or []), *others]
-            adapt(backbone, texts, reader, adapt_minutes, adapted, seed, stopped)
+            adapt(backbone, texts, reader, Budget(seconds=60 * adapt_minutes), adapted, seed, stopped)
             plan = dataclasses.replace(plan, backbone=adapted)
         if model == "committee":
             bag = dataclasses.replace(plan, kind="baseline", learning_rate=LEARNING_RATES["baseline"],

@@ -10,11 +10,13 @@ from data.packing import open_rows
 from data.tokenizer import Tokenizer
 from models.config import EncoderConfig, from_dict
 from models.run_folder import load_config
+from models.trainer import Budget
 
 
 def test_the_adapted_encoder_knows_the_texts_better(pretrained_run, sentences, tmp_path):
     texts = [" ".join(reversed(text.split())) for text, _ in sentences]  # an order of words it has not seen
-    adapt(str(pretrained_run), texts, Tokenizer.load(pretrained_run / "tokenizer.json"), 0.05, tmp_path, 0, lambda: False)
+    adapt(str(pretrained_run), texts, Tokenizer.load(pretrained_run / "tokenizer.json"), Budget(steps=40), tmp_path, 0,
+          lambda: False)
     config = from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"])
     size = (tmp_path / "train.rows").stat().st_size
     rows = open_rows(tmp_path / "train.rows", config.sequence_length, config.vocabulary_size,
