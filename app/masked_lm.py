@@ -14,8 +14,8 @@ from models.precision import computing_in
 from models.trainer import Trainer
 
 # In training; losses are measured at the usual 0.15. Two layers of width 128, 800 steps of 16 × 128 tokens, held-out loss
-# of two seeds: 0.15 4.725 and 4.729, 0.2 4.637 and 4.635 for a twelfth more time (4 layers, 16,384 pieces). In as many
-# steps as cost 28 % more time, 0.15 reaches 4.645 and 4.632.
+# of two seeds: 0.15 4.725 and 4.729, 0.2 4.637 and 4.635 for a twelfth more time (4 layers, 16,384 pieces). In 28 %
+# more steps 0.15 reaches 4.645 and 4.632.
 MASK_RATE = 0.2
 # Mean length of the vectors that embeddings start from. Two layers of width 128, 500 steps of 32 × 48 tokens, held-out
 # loss: random start 5.12; 0.23 4.96, 0.68 4.86, 2.3 4.74, 5.7 4.73, 11 4.86 (English and Chinese, one seed).
