@@ -13,7 +13,7 @@ from data.packing import open_rows, pack_documents
 from models.config import EncoderConfig, from_dict
 from models.run_folder import load_config
 
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 2e-3  # untuned: less than pretraining's, or what the backbone knows would be lost
 BATCH_SIZE = 32
 
 

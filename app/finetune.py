@@ -7,11 +7,6 @@ from typing import Literal
 
 from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
-# Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
-# .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
-LEARNING_RATES = {"baseline": 0.2, "scratch": 1e-3, "pretrained": 1e-3}
-MINIMUM_STEPS = {"baseline": 1000, "scratch": 300, "pretrained": 300}  # benchmarks/findings.md
-COMMITTEE_BAG_EPOCHS = 5  # as the larger sets of benchmarks/findings.md, with which the bag was tuned
 VOCABULARY_SIZES = {"encoder": 8192, "committee": 8192, "baseline": 30_000}
 
 
@@ -124,7 +119,7 @@ def finetune(
     from app.adaptation import adapt
     from app.classifier import describe_committee, describe_model, save_classifier
     from app.committee import train_committee
-    from app.members import Plan, train_seeds
+    from app.members import LEARNING_RATES, MINIMUM_STEPS, Plan, train_seeds
     from data.batching import encode_all
     from data.sources import SkippedRows, read_texts
     from data.tasks import Examples, class_weights, few_labels, read_examples, split, without_duplicates
@@ -172,8 +167,7 @@ def finetune(
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
     plan = Plan(kind, rate, num_epochs, MINIMUM_STEPS[kind] if minimum_steps is None else minimum_steps, batch_size,
-                patience, backbone,
-                layer_decay if kind == "pretrained" else 1.0,
+                patience, backbone, layer_decay if kind == "pretrained" else 1.0,
                 class_weights(examples.labels, len(examples.label_names)) if balance else None)
 
     def encode(part):
@@ -186,12 +180,12 @@ def finetune(
         if adapt_minutes:
             texts = [*examples.texts, *(examples.pairs or []), *others]
             adapt(backbone, texts, reader, Budget(seconds=60 * adapt_minutes), adapted, seed, stopped)
+            if stopped():
+                raise KeyboardInterrupt("Nothing is saved: no label has been learned yet.")
             plan = dataclasses.replace(plan, backbone=adapted)
         if model == "committee":
-            bag = dataclasses.replace(plan, kind="baseline", learning_rate=LEARNING_RATES["baseline"],
-                                      num_epochs=COMMITTEE_BAG_EPOCHS, minimum_steps=MINIMUM_STEPS["baseline"])
             classifier, history, result = train_committee(
-                described, [plan] * seeds + [bag], encoded, None if patience is None else encoded_held_out,
+                described, [plan] * seeds + [plan.of_bag()], encoded, None if patience is None else encoded_held_out,
                 encode(Examples(others, None, np.zeros(len(others), np.int32), examples.label_names)), rounds,
                 [*range(seed, seed + seeds), seed], stopped)
         else:

@@ -144,14 +144,16 @@ def measure(data, task, draw, seed, folder, backbone_folder):
     train, dev, test = (read(path) for path in split_files(data / name, folder))
     test_texts = {row["text"] for row in test}
     if draw is None:
-        known, rest = [row for row in train if row["text"] not in test_texts], []
+        known = [row for row in train if row["text"] not in test_texts]
         options = {"validation": (write(dev, folder / "held-out.jsonl"),), **ALL_LABELS[name]}
     else:
-        train, chosen = read(data / name / "train.jsonl.gz"), set(draw)
+        train, chosen = read(data / name / "train.jsonl.gz"), set(draw)  # rows are numbered in the whole file
+        more = data / name / "unlabelled.jsonl.gz"
         test = test[::5] if name == "imdb" else test
         known = [train[number] for number in draw if train[number]["text"] not in test_texts]
         rest = [{"text": row["text"]} for number, row in enumerate(train)
                 if number not in chosen and row["text"] not in test_texts]
+        rest += [row for row in (read(more) if more.exists() else []) if row["text"] not in test_texts]
         options = {"validation_share": 0, "unlabelled": (write(rest, folder / "unlabelled.jsonl"),), **FEW_LABELS[name]}
     held_out, run = write(test, folder / "test.jsonl"), folder / "run"
     started = time.perf_counter()
@@ -225,13 +227,12 @@ def table(results):
     lines = ["| task | runs | committee | macro F1 | its members | TF-IDF + LR | NB-SVM | minutes |",
              "|---|---|---|---|---|---|---|---|"]
     for task, runs in results["tasks"].items():
-        if runs:
-            members = 100 * np.mean([run["members"] for run in runs], axis=0)
-            f1, minutes = (100 * np.mean([run["macro_f1"] for run in runs]),
-                           np.median([run["seconds"] for run in runs]) / 60)
-            lines.append(f"| {task} | {len(runs)} | {summary(runs)} | {f1:.1f} "
-                         f"| {', '.join(f'{member:.1f}' for member in members)} | {summary(runs, 'tfidf')} "
-                         f"| {summary(runs, 'nbsvm')} | {minutes:.1f} |")
+        members = 100 * np.mean([run["members"] for run in runs], axis=0)
+        f1, minutes = (100 * np.mean([run["macro_f1"] for run in runs]),
+                       np.median([run["seconds"] for run in runs]) / 60)
+        lines.append(f"| {task} | {len(runs)} | {summary(runs)} | {f1:.1f} "
+                     f"| {', '.join(f'{member:.1f}' for member in members)} | {summary(runs, 'tfidf')} "
+                     f"| {summary(runs, 'nbsvm')} | {minutes:.1f} |")
     return "\n".join(lines)
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.masked_lm --data FOLDER --minutes 20 --peer-minutes 20
 
-transformers trains its BERT on IMDB text as its example script does (benchmarks/masked_lm_peer.py); ours trains on the
-same rows of 128 with the same share masked, from its start with neighbourhoods, whose time counts. Both learning rates
+transformers trains its BERT on IMDB text as its example script does (benchmarks/masked_lm_peer.py), 15 % masked; ours
+trains on the same rows of 128 as `pretrain` does, 20 % masked and from its start with neighbourhoods, whose time counts.
+Both are measured on the same held-out rows with the same 15 % masked. Both learning rates
 fall to zero over the minutes given. Without --peer-minutes the peer's figures are those of an earlier run. A run stays
 in the file under its minutes: a short budget reaches a loss sooner than the first part of a long one.
 """

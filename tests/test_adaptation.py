@@ -1,6 +1,9 @@
 """A backbone used to a task's texts: what it learns, and how finetune takes it."""
 
+import signal
+
 import keras
+import pytest
 
 from app.adaptation import adapt
 from app.finetune import finetune
@@ -27,6 +30,14 @@ def test_the_adapted_encoder_knows_the_texts_better(pretrained_run, sentences, t
     before = trainer.evaluate(examples)["loss"]
     backbone.load_weights(tmp_path / "backbone.weights.h5")
     assert trainer.evaluate(examples)["loss"] < before - 0.05
+
+
+def test_a_stop_before_any_label_saves_nothing(pretrained_run, labelled_csv, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.adaptation.adapt", lambda *arguments: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="Nothing is saved"):
+        finetune(data=(str(labelled_csv),), backbone=str(pretrained_run), adapt_minutes=1, to=tmp_path / "run",
+                 sequence_length=32)
+    assert not (tmp_path / "run").exists()
 
 
 def test_finetune_starts_from_the_adapted_encoder(pretrained_run, labelled_csv, sentences, tmp_path, monkeypatch):
