@@ -16,7 +16,7 @@ from models.config import EncoderConfig, encoder_config, from_dict
 from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
-NUM_BUCKETS = 200_000  # of a committee's bag
+NUM_BUCKETS = 500_000  # of a committee's bag; its pairs gain more by room than by triples: benchmarks/findings.md
 LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 
 
@@ -122,7 +122,7 @@ def describe_committee(encoder, num_encoders, num_classes):
         encoder: what `describe_model` says of an encoder.
     """
     vocabulary_size = encoder["model"]["vocabulary_size"]
-    bag = baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=NUM_BUCKETS, longest_ngram=3)
+    bag = baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=NUM_BUCKETS)
     documents = document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes)
     members = [*[{"family": encoder["family"], "model": encoder["model"]}] * num_encoders,
                {"family": "baseline", "model": dataclasses.asdict(bag)},

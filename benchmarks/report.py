@@ -16,8 +16,8 @@ from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
 HEADINGS = {"README.md": "| | fromzero | others |", "README.zh.md": "| | fromzero | 其他工具 |"}
-ON = {"README.md": "Speeds were measured on {cpu}, {cores} cores, {memory_gib} GiB.",
-      "README.zh.md": "速度测于 {cpu}，{cores} 核，{memory_gib} GiB。"}
+MACHINE = {"README.md": "Measured on {}, {} cores, {} GiB: {names}.",
+           "README.zh.md": "{names} 测于 {}，{} 核，{} GiB。"}
 
 
 def lines(results):
@@ -59,7 +59,7 @@ def lines(results):
     for name, sides in results.get("baseline", {}).items():
         ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
         yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"
-    for task, runs in results.get("accuracy", {"tasks": {}})["tasks"].items():
+    for task, runs in accuracy.in_order(results.get("accuracy", {"tasks": {}})["tasks"]):
         name, _, labels = task.partition("-")
         yield (_question(f"{name} test accuracy, {labels or 'all'} labels",
                          f"{name} 测试准确率，" + (f"{labels} 个标注" if labels else "全部标注")),
@@ -79,8 +79,13 @@ def table(results, readme):
     """The table of one of the two files, as Markdown."""
     written = [HEADINGS[readme], "|---|---|---|"]
     written += [f"| {question[readme]} | {ours} | {others} |" for question, ours, others in lines(results)]
-    machine = next((result["machine"] for result in results.values() if "machine" in result), None)
-    return "\n".join(written) + ("\n\n" + ON[readme].format(**machine) if machine else "")
+    names = {}  # of the files of figures, by the machine they come from
+    for name, result in results.items():
+        if "machine" in result:
+            machine = tuple(result["machine"][figure] for figure in ("cpu", "cores", "memory_gib"))
+            names.setdefault(machine, []).append(f"`{name}`")
+    written += ["", *(MACHINE[readme].format(*machine, names=", ".join(measured)) for machine, measured in names.items())]
+    return "\n".join(written)
 
 
 def put_between_markers(text, replacement):

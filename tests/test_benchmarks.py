@@ -159,7 +159,7 @@ def test_the_report_stands_between_the_markers(tmp_path):
                      "| tokenizing imdb, MB/s | 8.0 (× 2.00) | KerasHub 4.0, tokenizers 2.0 |",
                      "| trec test accuracy, the baseline | 90.0 | fastText 85.0 |",
                      "| imdb test accuracy, 500 labels | 81.0 ± 1.4 | TF-IDF + LR 75.0, NB-SVM 70.0 |",
-                     "Speeds were measured on a chip, 2 cores, 8.0 GiB."):
+                     "Measured on a chip, 2 cores, 8.0 GiB: `pretraining_speed`."):
             assert line in written.splitlines(), line
         assert "| 分词 imdb，MB/秒 | 8.0 (× 2.00) |" in readmes[1].read_text(encoding="utf-8")
     assert "old" not in written
