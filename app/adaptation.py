@@ -12,6 +12,7 @@ from data.order import training_rows
 from data.packing import open_rows, pack_documents
 from models.config import EncoderConfig, from_dict
 from models.run_folder import load_config
+from models.trainer import NotFiniteError
 
 LEARNING_RATE = 2e-3  # untuned: less than pretraining's, or what the backbone knows would be lost
 BATCH_SIZE = 32
@@ -28,6 +29,9 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
         folder: where the rows and "backbone.weights.h5" go.
         seed: of the order and the masks.
         stopped: True when the user asked to stop.
+
+    Raises:
+        ValueError: the training did not stay finite.
     """
     config = from_dict(EncoderConfig, load_config(backbone, "masked_lm")["model"])
     path = Path(folder) / "train.rows"
@@ -45,6 +49,10 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
             spent = share
             return not stopped()
 
-        trainer.run(masked_examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size, MASK_RATE),
-                    budget, after_step)
+        examples = masked_examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size, MASK_RATE)
+        try:
+            trainer.run(examples, budget, after_step)
+        except NotFiniteError as error:
+            raise ValueError(f"--adapt-minutes must stay finite on these texts. Received: {error}. Leave it out, or take "
+                             "another --backbone") from None
     encoder.save_weights(Path(folder) / "backbone.weights.h5")

@@ -9,13 +9,15 @@ from rich.text import Text
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
+VOCABULARY_SIZE = 8192
+
 
 def prepare(
     sources: tyro.conf.Positional[tuple[str, ...]],
     /,
     *,
     to: Path,
-    vocabulary_size: int = 8192,
+    vocabulary_size: int | None = None,
     sequence_length: int = 128,
     held_out: tuple[str, ...] = (),
     tokenizer: Path | None = None,
@@ -33,7 +35,7 @@ def prepare(
     Args:
         sources: files (.txt .csv .tsv .jsonl .parquet, also .gz), globs, folders, tfds:NAME[:split] or sample:NAME[:split].
         to: the folder to make, for example corpora/mine.
-        vocabulary_size: tokens in the vocabulary, at most.
+        vocabulary_size: tokens in the vocabulary, at most; 8192 if not given.
         sequence_length: tokens in a row.
         held_out: sources whose documents must not stand in the corpus, such as the test split of a task.
         tokenizer: a tokenizer.json to use instead of training one.
@@ -45,6 +47,10 @@ def prepare(
         max_skipped: stop after so many unreadable rows.
     """
     check_at_least(8, sequence_length=sequence_length)
+    if tokenizer and (keep_case or vocabulary_size is not None):
+        raise ValueError("--vocabulary-size and --keep-case are of a tokenizer trained here: leave them out beside "
+                         "--tokenizer")
+    vocabulary_size = VOCABULARY_SIZE if vocabulary_size is None else vocabulary_size
     check_at_least(1, vocabulary_size=vocabulary_size)
     to, sources, held_out = Path(to), as_tuple(sources), as_tuple(held_out)
     if not 0 < validation_share < 1:

@@ -40,6 +40,13 @@ def test_a_stop_before_any_label_saves_nothing(pretrained_run, labelled_csv, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_an_adaptation_that_is_not_finite_is_an_error(pretrained_run, sentences, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.adaptation.LEARNING_RATE", float("inf"))
+    with pytest.raises(ValueError, match="--adapt-minutes must stay finite on these texts. Received: loss nan"):
+        adapt(str(pretrained_run), [text for text, _ in sentences], Tokenizer.load(pretrained_run / "tokenizer.json"),
+              Budget(steps=5), tmp_path, 0, lambda: False)
+
+
 def test_finetune_starts_from_the_adapted_encoder(pretrained_run, labelled_csv, sentences, tmp_path, monkeypatch):
     unlabelled = tmp_path / "more.txt"
     unlabelled.write_text("\n".join(text for text, _ in sentences[:50]), encoding="utf-8")

@@ -64,7 +64,8 @@ def test_held_out_documents_are_taken_out(text, tmp_path):
 def test_a_given_tokenizer_is_used(text, tmp_path):
     prepare((str(text),), to=tmp_path / "first", **OPTIONS)
     tokenizer = tmp_path / "first" / "tokenizer.json"
-    prepare((str(text),), to=tmp_path / "second", tokenizer=tokenizer, **OPTIONS)
+    prepare((str(text),), to=tmp_path / "second", tokenizer=tokenizer,
+            **{name: value for name, value in OPTIONS.items() if name != "vocabulary_size"})
     assert (tmp_path / "second" / "tokenizer.json").read_bytes() == tokenizer.read_bytes()
 
 
@@ -72,6 +73,7 @@ def test_a_given_tokenizer_is_used(text, tmp_path):
     (["--validation-share", "0"], "--validation-share must be above 0"),
     (["--tokenizer", "nowhere.json"], "nowhere.json"),
     (["--vocabulary-size", "20"], "vocabulary"),
+    (["--tokenizer", "mine.json", "--keep-case"], "leave them out beside --tokenizer"),
     (["--text-column", "body"], "body"),
 ])
 def test_impossible_options_leave_nothing_behind(text, tmp_path, capsys, options, message):
