@@ -212,14 +212,13 @@ def main():
     for task in arguments.tasks or TASKS:
         runs = results["tasks"].get(task, [])
         for seed, draw in list(enumerate(draws(arguments.data, task)))[len(runs) : arguments.runs]:
-            spoken = language(task.partition("-")[0])
-            folder = backbone(arguments.data, arguments.work, spoken, arguments.minutes)
+            folder = backbone(arguments.data, arguments.work, language(task.partition("-")[0]), arguments.minutes)
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             linear = {kind: runs[0][kind] for kind in LINEAR} if runs and draw is None else None  # as they have no seed
             with tempfile.TemporaryDirectory() as temporary:
                 run = measure(arguments.data, task, draw, seed, Path(temporary), folder, linear)
             results = read_figures(arguments.to, arguments.minutes)  # again: other tasks may be measured beside this one
-            results["pretraining"][spoken] = {key: config[key] for key in ("step", "seconds", "validation_loss")}
+            run["pretraining"] = {key: config[key] for key in ("step", "seconds", "validation_loss")}
             runs = results["tasks"].setdefault(task, [])
             runs.append(run)
             peers.save(arguments.to, results, table(results))
@@ -228,7 +227,7 @@ def main():
 def read_figures(path, minutes):
     """The figures of a file, or none yet."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {
-        "machine": peers.machine(), "minutes": minutes, "pretraining": {}, "tasks": {}}
+        "machine": peers.machine(), "minutes": minutes, "tasks": {}}
 
 
 def summary(runs, side=None):

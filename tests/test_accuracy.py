@@ -59,7 +59,7 @@ def test_a_task_is_measured_once(sentences, tmp_path, monkeypatch, capsys):
     [run] = results["tasks"]["trec"]
     assert run["accuracy"] > 0.7 and len(run["members"]) == 3 and max(run["members"]) > 0.7
     assert run["nbsvm"]["accuracy"] > 0.9 and run["tfidf"]["macro_f1"] > 0.9
-    assert results["pretraining"]["en"]["validation_loss"] > 0 and set(results["pretraining"]) == {"en"}
+    assert run["pretraining"]["validation_loss"] > 0
     assert f"| trec | 1 | {100 * run['accuracy']:.1f} |" in figures.with_suffix(".md").read_text(encoding="utf-8")
     capsys.readouterr()
 
