@@ -16,7 +16,7 @@ from models.config import EncoderConfig, encoder_config, from_dict
 from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
-NUM_BUCKETS = 500_000  # of a committee's bag; its pairs gain more by room than by triples: benchmarks/findings.md
+NUM_BUCKETS = 500_000  # of a committee's bag of tokens and pairs: benchmarks/findings.md
 LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 
 

@@ -7,7 +7,7 @@ of few_labels.json; nothing is held out of a draw). One pretraining a language c
 files alone, the texts of every test split taken out; it and the corpus are found again in --work. Then a committee is
 trained for each seed or draw. Nothing is tuned on a test split. With few labels every fifth test review of imdb is
 read, as in the published bars. A run that stands in the file of figures is not measured again, and several of these
-commands may run at once, each on tasks of its own.
+commands may run at once, each on tasks of its own: their minutes are then not those of a machine of one's own.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.peers import RESULTS, read
 SIZE = {"num_layers": 4, "hidden_dim": 128}
 VOCABULARY_SIZE = 16_384
 SEEDS = 3  # with all labels
-# How each set is learned, chosen on development splits and on other training texts (benchmarks/findings.md).
+# How each set is learned; what was tried on development splits stands in benchmarks/findings.md.
 ALL_LABELS = {
     "sst2": {"sequence_length": 64, "num_epochs": 5, "seeds": 3},
     "imdb": {"sequence_length": 256, "num_epochs": 2},
@@ -159,14 +159,14 @@ def measure(data, task, draw, seed, folder, backbone_folder, linear=None):
     finetune(data=(write(known, folder / "known.jsonl"),), to=run, model="committee", backbone=str(backbone_folder),
              seed=seed, **options)
     seconds = time.perf_counter() - started
-    tested = test_committee(run, held_out)
+    tested = committee_figures(run, held_out)
     labels = [row["label"] for row in test]
     linear = linear or {kind: figures(labels, predicted)
                         for kind, predicted in linear_models(known, test, name in CHINESE).items()}
     return {**tested, "seconds": seconds, **linear}
 
 
-def test_committee(run, held_out):
+def committee_figures(run, held_out):
     """{"accuracy", "macro_f1", "members": accuracy of each in their order} of a committee, in one pass over a file."""
     import keras
 

@@ -30,7 +30,7 @@ SMALL = 8000  # training rows; fewer want more epochs
 FASTTEXT_EPOCHS = {"small": (15, 50), "large": (5, 15)}
 # Rows of a training file that stay on one side where its development split is cut off: imdb's reviews of a film stand
 # together, and a film's name tells what people think of it (benchmarks/findings.md).
-STRETCHES = {"imdb": 250}
+ROWS_TOGETHER = {"imdb": 250}
 OURS = {"small": ({"num_epochs": 5}, {"num_epochs": 15}), "large": ({"num_epochs": 3}, {"num_epochs": 5})}
 
 
@@ -39,7 +39,7 @@ def split_files(folder, temporary):
     if (folder / "dev.jsonl.gz").exists():
         return tuple(folder / f"{split}.jsonl.gz" for split in ("train", "dev", "test"))
     rows = read(folder / "train.jsonl.gz")
-    files, stretch = (temporary / "train.jsonl", temporary / "dev.jsonl"), STRETCHES.get(folder.name, 1)
+    files, stretch = (temporary / "train.jsonl", temporary / "dev.jsonl"), ROWS_TOGETHER.get(folder.name, 1)
     for file, in_dev in zip(files, (False, True)):
         part = [row for n, row in enumerate(rows) if (n // stretch % 10 == 0) == in_dev]
         file.write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The benchmarks without their peers: what is counted, what is asked of the peers, what the report writes."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from app.masked_lm import build_trainer
 from benchmarks import masked_lm, peers, pretraining_speed, report, tokenizing
+from benchmarks.baseline import split_files
 from benchmarks.masked_lm import IGNORED, check_vocabulary, held_out_batches, minutes_to
 from benchmarks.pretraining_speed import Ours, prepare_text, sentences
 from benchmarks.pretraining_speed_peer import documents
@@ -164,6 +166,16 @@ def test_the_report_stands_between_the_markers(tmp_path):
         assert "| 分词 imdb，MB/秒 | 8.0 (× 2.00) |" in readmes[1].read_text(encoding="utf-8")
     assert "old" not in written
     assert "| fromzero | 5 | 0.00 M | 6.100 | 2.0 |" in masked_lm.table(some_results()["masked_lm"]).splitlines()
+
+
+def test_a_development_split_shares_no_film_with_the_training(tmp_path):
+    for name, in_dev in (("imdb", {*range(250), *range(2500, 2750)}), ("trec", {*range(0, 3000, 10)})):
+        (tmp_path / name).mkdir()
+        with gzip.open(tmp_path / name / "train.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.write("".join(json.dumps({"text": n}) + "\n" for n in range(3000)))
+        train, dev, _ = split_files(tmp_path / name, tmp_path)
+        assert {row["text"] for row in peers.read(dev)} == in_dev
+        assert {row["text"] for row in peers.read(train)} == {*range(3000)} - in_dev
 
 
 def test_a_file_without_markers_is_refused():
