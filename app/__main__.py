@@ -9,7 +9,8 @@ import traceback
 COMMANDS = {
     "demo": "the whole chain on embedded real text: corpus, pretraining, fine-tuning, evaluation, export",
     "prepare": "read text, clean and deduplicate it, train a tokenizer, write packed rows",
-    "pretrain": "train an encoder by masked language modelling on a prepared corpus",
+    "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
+    "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
     "evaluate": "measure a classifier on labelled text; JSON and an HTML page",
     "predict": "classify texts from the command line, standard input or a file",

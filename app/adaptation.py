@@ -5,12 +5,11 @@ Gururangan et al. 2020, "Don't stop pretraining", section 4: task-adaptive pretr
 
 from pathlib import Path
 
-from app.masked_lm import MASK_RATE, build_trainer
+from app.objectives import OBJECTIVES, build_trainer
 from app.terminal import progress_bar
-from data.masking import masked_examples
 from data.order import training_rows
 from data.packing import open_rows, pack_documents
-from models.config import EncoderConfig, from_dict
+from models.config import TransformerConfig, from_dict
 from models.run_folder import load_config
 from models.trainer import NotFiniteError
 
@@ -33,7 +32,7 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
     Raises:
         ValueError: the training did not stay finite.
     """
-    config = from_dict(EncoderConfig, load_config(backbone, "masked_lm")["model"])
+    config = from_dict(TransformerConfig, load_config(backbone, "masked_lm")["model"])
     path = Path(folder) / "train.rows"
     with progress_bar("pack", len(texts), "texts") as advance:
         num_rows, _ = pack_documents(texts, tokenizer, path, config.sequence_length, advance)
@@ -49,7 +48,7 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
             spent = share
             return not stopped()
 
-        examples = masked_examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size, MASK_RATE)
+        examples = OBJECTIVES["mlm"].examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size)
         try:
             trainer.run(examples, budget, after_step)
         except NotFiniteError as error:

@@ -12,7 +12,7 @@ from data.batching import encode_all
 from data.tasks import Examples
 from data.tokenizer import Tokenizer
 from models import baseline, bert, document_vectors, heads
-from models.config import EncoderConfig, encoder_config, from_dict
+from models.config import TransformerConfig, from_dict, transformer_config
 from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
@@ -107,8 +107,8 @@ def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_s
         return {"family": "baseline", "segment_length": sequence_length,
                 "model": dataclasses.asdict(baseline.BaselineConfig(vocabulary_size, num_classes, **bag))}
     if backbone == "none":
-        config = dataclasses.asdict(encoder_config(size, vocabulary_size=vocabulary_size,
-                                                   sequence_length=min(sequence_length, LONGEST_SEGMENT)))
+        config = dataclasses.asdict(transformer_config(size, vocabulary_size=vocabulary_size,
+                                                       sequence_length=min(sequence_length, LONGEST_SEGMENT)))
     else:
         config = load_config(backbone, "masked_lm")["model"]
     return {"family": "bert", "model": {**config, "dropout": dropout},
@@ -138,7 +138,7 @@ def build_classifier(config):
         return document_vectors.document_vectors(from_dict(document_vectors.DocumentVectorsConfig, config["model"]))
     if config["family"] == "committee":
         return heads.committee([build_classifier({**config, **member}) for member in config["model"]["members"]])
-    encoder = bert.backbone(from_dict(EncoderConfig, config["model"]))
+    encoder = bert.backbone(from_dict(TransformerConfig, config["model"]))
     return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
 
 

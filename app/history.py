@@ -1,4 +1,4 @@
-"""Evaluations of a pretraining in; history.jsonl, TensorBoard and guesses at masked tokens on the terminal out."""
+"""Evaluations of a pretraining in; history.jsonl, TensorBoard and, on the terminal, what the model says of held-out text out."""
 
 import math
 
@@ -6,15 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from app.terminal import console
+from data.tokenizer import SEP
+from models import generation, gpt
 from models.run_folder import append_history, cut_history
 
 
 class History:
     """What evaluations leave behind: history.jsonl, TensorBoard, the terminal."""
 
-    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses):
+    def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses, shown):
         self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
         self.tokens_per_step = tokens_per_step
+        self.shown = shown  # `guesses` or `continuations`
         self.losses = losses  # of the steps since the last evaluation
         self.gradient_norm = None  # of the last step
         entries = cut_history(folder, trainer.step)
@@ -30,17 +33,17 @@ class History:
             "step": step, "seconds": round(self.trainer.seconds, 1), "tokens": step * self.tokens_per_step,
             "loss": float(np.mean(self.losses)) if self.losses else None, "gradient_norm": self.gradient_norm,
             "validation_loss": measured["loss"],
-            "perplexity": math.exp(min(measured["loss"], 700.0)), "masked_accuracy": measured["accuracy"]}
+            "perplexity": math.exp(min(measured["loss"], 700.0)), "accuracy": measured["accuracy"]}
         self.losses.clear()
         append_history(self.folder, **self.result)
         with self.tensorboard.as_default():
-            for name in ("loss", "gradient_norm", "validation_loss", "perplexity", "masked_accuracy"):
+            for name in ("loss", "gradient_norm", "validation_loss", "perplexity", "accuracy"):
                 if self.result[name] is not None:
                     tf.summary.scalar(name, self.result[name], step)
         console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
-                      f"{self.result['perplexity']:.1f}, masked accuracy {measured['accuracy']:.3f}")
+                      f"{self.result['perplexity']:.1f}, accuracy {measured['accuracy']:.3f}")
         for batch in (self.validation[0], self.validation[len(self.validation) // 2], self.validation[-1]):
-            for line in guesses(self.trainer.model, self.tokenizer, batch, count=1):
+            for line in self.shown(self.trainer.model, self.tokenizer, batch, count=1):
                 console.print(f"    {line}", markup=False, style="dim")
         return self.result
 
@@ -68,4 +71,29 @@ def guesses(model, tokenizer, batch, count=3, tokens=24):
                 pieces[place] = f"[{guessed}]" if truth == guessed else f"[{guessed}|{truth}]"
         first_document = np.count_nonzero(batch["segment_ids"][row] == 1)
         lines.append("".join(pieces[1 : min(tokens, first_document - 1)]).replace("▁", " ").strip())
+    return lines
+
+
+def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
+    """A few held-out documents' beginnings and how the model goes on with them, the best token each time.
+
+    Args:
+        model: a causal LM.
+        batch: what `data.causal.next_tokens` returns.
+
+    Returns:
+        list of strings: the beginning, " … " and the rest.
+    """
+    vocabulary_size = model.output.shape[-1]
+    beginnings = np.asarray(batch["token_ids"])[:count, :beginning]
+    beginnings = [row[: np.argmax(row == SEP) if SEP in row else None] for row in beginnings]
+    lines = []
+    for row in beginnings:
+        decoder = gpt.Decoder(model, len(row) + tokens)
+        logits, state = decoder.start(row[None], tokens)
+        drawn = generation.sample(decoder, logits, state, np.zeros((1, vocabulary_size), bool),
+                                  np.zeros((1, tokens), np.float32), generation.Sampling(temperature=0),
+                                  forbidden=np.arange(vocabulary_size) < SEP, stop_id=SEP)
+        texts = tokenizer.decode(tf.ragged.stack([row, drawn[0]])).numpy()
+        lines.append(" … ".join(text.decode() for text in texts))
     return lines

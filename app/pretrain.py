@@ -1,4 +1,4 @@
-"""A prepared corpus in, a pretrained encoder out: masked language modelling, resumable at every step."""
+"""A prepared corpus in, a pretrained backbone out: masked or causal language modelling, resumable at every step."""
 
 import dataclasses
 import json
@@ -20,6 +20,7 @@ def pretrain(
     /,
     *,
     to: Path,
+    objective: Literal["mlm", "clm"] = "mlm",
     size: str = "tiny",
     num_layers: int | None = None,
     hidden_dim: int | None = None,
@@ -35,11 +36,13 @@ def pretrain(
     checkpoint_every: int = 200,
     seed: int = 0,
 ) -> dict:
-    """Trains an encoder by masked language modelling. The same command again goes on where it stopped.
+    """Trains a backbone on unlabelled text. The same command again goes on where it stopped.
 
     Args:
         corpus: a folder that `prepare` made.
         to: the run folder, for example runs/mine.
+        objective: mlm makes an encoder (BERT) by hiding tokens, to fine-tune; clm makes a GPT by predicting each next
+            token, to generate text.
         size: tiny (2 layers × 128), mini (4 × 256), small (4 × 512), medium (8 × 512) or base (12 × 768).
         num_layers: instead of the size's own.
         hidden_dim: instead of the size's own.
@@ -62,13 +65,12 @@ def pretrain(
     load_tensorflow()
     import numpy as np
 
-    from app.history import History
-    from app.masked_lm import MASK_RATE, build_trainer, start_from_neighbours
-    from data.masking import masked_examples, validation_examples
+    from app.history import History, continuations, guesses
+    from app.objectives import MASK_RATE, OBJECTIVES, build_trainer, start_from_neighbours
     from data.order import training_rows
     from data.prepared import load_prepared
     from models import health, run_folder
-    from models.config import encoder_config
+    from models.config import transformer_config
     from models.trainer import Budget, NotFiniteError, fast_precision, stop_signals
 
     if minutes is None and steps is None:
@@ -76,37 +78,39 @@ def pretrain(
     budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
     prepared = load_prepared(corpus)
     entropy = health.unigram_entropy(prepared.token_counts)
-    config = encoder_config(size, vocabulary_size=prepared.tokenizer.vocabulary_size,
-                            sequence_length=prepared.sequence_length, num_layers=num_layers, hidden_dim=hidden_dim,
-                            num_heads=num_heads, intermediate_dim=intermediate_dim)
+    config = transformer_config(
+        size, vocabulary_size=prepared.tokenizer.vocabulary_size, sequence_length=prepared.sequence_length,
+        num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim)
     precision = precision or fast_precision()
     # What must be the same for a training to go on.
-    options = {"corpus": prepared.sha256, "encoder": dataclasses.asdict(config), "batch_size": batch_size,
+    options = {"corpus": prepared.sha256, "model": dataclasses.asdict(config), "batch_size": batch_size,
                "accumulate": accumulate, "precision": precision, "learning_rate": learning_rate, "seed": seed,
-               "mask_rate": MASK_RATE, "budget": dataclasses.asdict(budget)}
+               "objective": objective, "mask_rate": MASK_RATE, "budget": dataclasses.asdict(budget)}
     _claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
     warn(health.unknown_warning(prepared.unknown_share))
 
-    backbone, trainer = build_trainer(config, learning_rate, seed, precision=precision, rematerialise=rematerialise,
-                                      accumulate=accumulate)
+    backbone, trainer = build_trainer(config, learning_rate, seed, objective=objective, precision=precision,
+                                      rematerialise=rematerialise, accumulate=accumulate)
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
-    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {trainer.model.count_params():,} parameters, "
-                  + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
+    objective = OBJECTIVES[objective]
+    console.print(f"{objective.family} {config.num_layers} × {config.hidden_dim}, "
+                  f"{trainer.model.count_params():,} parameters, " + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     rows = accumulate * batch_size  # of a step: an update, which the trainer takes in parts
-    examples = masked_examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
-                               config.vocabulary_size, MASK_RATE)
+    examples = objective.examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
+                                  config.vocabulary_size)
     # Spread over the whole file: its rows stand in the order in which the sources were read.
     held_out = np.linspace(0, len(prepared.validation_rows) - 1, min(len(prepared.validation_rows), VALIDATION_ROWS))
-    validation = validation_examples(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64)
+    validation = objective.validation(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64)
     if not trainer.step:
         # Before the vectors go in: they make guesses, and an untrained model should have none.
         warn(health.first_loss_warning(trainer.evaluate(validation[:1])["loss"], config.vocabulary_size))
         start_from_neighbours(backbone, trainer, prepared.train_rows, seed)
-    history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses)
+    history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses,
+                      guesses if objective.kind == "masked_lm" else continuations)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
         spent = budget.share(trainer.step, trainer.seconds)
@@ -135,13 +139,14 @@ def pretrain(
             raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
     result = history.result or history.evaluate()
     warn(health.plateau_warning(result["validation_loss"], entropy))
-    for part, name in ((backbone, "backbone"), (trainer.model, "masked_lm")):
+    for part, name in ((backbone, "backbone"), (trainer.model, objective.kind)):
         with run_folder.whole(to / f"{name}.weights.h5") as path:
             part.save_weights(path)
-    run_folder.save_config(to, "masked_lm", family="bert", model=dataclasses.asdict(config), options=options, **result)
+    run_folder.save_config(to, objective.kind, family=objective.family, model=dataclasses.asdict(config), options=options, **result)
+    following = (f"finetune --backbone {to} --data … --to runs/…" if objective.kind == "masked_lm" else
+                 f'generate {to} "the beginning of a text"')
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
-                  f"{result['validation_loss']:.3f}. Next: fromzero finetune --backbone {to} --data … --to runs/…",
-                  markup=False)
+                  f"{result['validation_loss']:.3f}. Next: fromzero {following}", markup=False)
     return result
 
 

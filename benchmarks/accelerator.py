@@ -24,7 +24,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from models import bert, heads  # noqa: E402
-from models.config import EncoderConfig  # noqa: E402
+from models.config import TransformerConfig  # noqa: E402
 from models.precision import computing_in  # noqa: E402
 
 MASK_RATE = 0.15
@@ -39,7 +39,7 @@ def training_flops(config, length, predicted, *, peer=False):
     "PaLM", appendix B). What is computed twice to save memory, norms, softmax and the optimizer count nothing.
 
     Args:
-        config: `EncoderConfig`.
+        config: `TransformerConfig`.
         length: L, tokens of the row.
         predicted: M, positions that are projected on the vocabulary.
         peer: count transformers' BERT, which has no local mixing, and a dense layer more in its head.
@@ -209,7 +209,7 @@ def main(words=None):
         num_layers, width = map(int, size.split("x"))
         for rows in sets:
             length = rows.shape[1]
-            config = EncoderConfig(vocabulary_size, width, num_layers, max(1, width // 64), 4 * width, length)
+            config = TransformerConfig(vocabulary_size, width, num_layers, max(1, width // 64), 4 * width, length)
             for side, figures in measure(config, rows, arguments, peak).items():
                 results["runs"].append({"num_layers": num_layers, "hidden_dim": width, "sequence_length": length,
                                         "vocabulary_size": vocabulary_size, "side": side, **figures})

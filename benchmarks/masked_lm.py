@@ -31,12 +31,12 @@ def train(rows, held_out, config, minutes, learning_rate=LEARNING_RATE, batch_si
     Args:
         rows: int (N, L), the training rows.
         held_out: list of batches, see `held_out_batches`.
-        config: `EncoderConfig`.
+        config: `TransformerConfig`.
 
     Returns:
         list of {"minutes", "steps", "tokens", "loss"}, one a tenth of the time.
     """
-    from app.masked_lm import MASK_RATE, build_trainer, start_from_neighbours
+    from app.objectives import MASK_RATE, build_trainer, start_from_neighbours
     from data.masking import masked_examples
     from data.order import training_rows
     from models.trainer import Budget
@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--to", type=Path, default=peers.RESULTS / "masked_lm.json", help="where the figures go")
     arguments = parser.parse_args()
     load_tensorflow()
-    from models.config import encoder_config
+    from models.config import transformer_config
 
     if not (arguments.work / "held_out_labels.npy").exists():
         print("the peer trains its vocabulary and writes the rows", flush=True)
@@ -135,8 +135,8 @@ def main():
     if arguments.peer_minutes:
         evaluations = peers.run("masked_lm_peer", "train", arguments.work, arguments.peer_minutes)
         results["peer"][f"{arguments.peer_minutes:g}"] = {"machine": machine, "evaluations": evaluations}
-    config = encoder_config("mini", vocabulary_size=vocabulary_size, sequence_length=rows.shape[1],
-                            num_layers=arguments.num_layers, hidden_dim=arguments.hidden_dim)
+    config = transformer_config("mini", vocabulary_size=vocabulary_size, sequence_length=rows.shape[1],
+                                num_layers=arguments.num_layers, hidden_dim=arguments.hidden_dim)
     evaluations = train(rows, held_out_batches(shown, labels), config, arguments.minutes, arguments.learning_rate,
                         arguments.batch_size, arguments.seed)
     results["ours"][f"{arguments.minutes:g}"] = {

@@ -33,16 +33,16 @@ class Ours:
     """Our side: the model, the trainer and the pipeline that `pretrain` has; by default with its optimizer too."""
 
     def __init__(self, corpus, size="mini", optimizer=None):
-        from app.masked_lm import build_trainer
+        from app.objectives import build_trainer
         from data.masking import masked_examples
         from data.order import training_rows
         from data.prepared import load_prepared
-        from models.config import encoder_config
+        from models.config import transformer_config
         from models.trainer import Budget, Trainer
 
         prepared = load_prepared(corpus)
-        config = encoder_config(size, vocabulary_size=prepared.tokenizer.vocabulary_size,
-                                sequence_length=prepared.sequence_length)
+        config = transformer_config(size, vocabulary_size=prepared.tokenizer.vocabulary_size,
+                                    sequence_length=prepared.sequence_length)
         _, self.trainer = build_trainer(config, LEARNING_RATE, seed=0)
         if optimizer:
             self.trainer = Trainer(self.trainer.model, optimizer, LEARNING_RATE)

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from models.layers import LocalMixing, SelfAttention, Unflatten, same_segment, squared_relu
+from models.layers import Unflatten, same_segment
+from models.transformer import block, embed, stack
 
 
 def backbone(config, name="backbone", rematerialise=False):
@@ -13,7 +14,7 @@ def backbone(config, name="backbone", rematerialise=False):
     gives the same vectors as three rows of one document.
 
     Args:
-        config: `EncoderConfig`.
+        config: `TransformerConfig`.
         rematerialise: compute attention twice in training instead of keeping it in memory; changes no value.
 
     Returns:
@@ -22,33 +23,10 @@ def backbone(config, name="backbone", rematerialise=False):
     """
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
+    layers = stack(config, mixed_places=(-1, 1), rematerialise=rematerialise)
     allowed = same_segment(segment_ids)  # (B, L, L)
-    embedding = keras.layers.ReversibleEmbedding(
-        config.vocabulary_size, config.hidden_dim, name="token_embedding",
-        embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02))
-    x = _norm("embedding_norm")(embedding(token_ids))  # (B, L, D)
-    x = LocalMixing(name="local_mixing")(x, segment_ids)
-    x = ops.reshape(x, (-1, config.hidden_dim))  # (B·L, D)
-    x = _norm("mixing_norm")(x)
-    x = keras.layers.Dropout(config.dropout, name="embedding_dropout")(x)
-    for layer in range(config.num_layers):
-        x = _block(x, allowed, config, f"layer_{layer}", rematerialise)
-    x = _norm("final_norm")(x)
-    x = Unflatten(name="unflatten")(x, token_ids)  # (B, L, D)
+    x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
+    for number in range(config.num_layers):
+        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
+    x = Unflatten(name="unflatten")(layers["final_norm"](x), token_ids)  # (B, L, D)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
-
-
-def _block(x, allowed, config, name, rematerialise):
-    """Attention and feed-forward, each with its norm before and its sum after. x: float (B·L, D)."""
-    attention = SelfAttention(config.num_heads, rematerialise, name=f"{name}_attention")
-    attended = attention(_norm(f"{name}_attention_norm")(x), allowed)
-    x = x + keras.layers.Dropout(config.dropout, name=f"{name}_attention_dropout")(attended)
-    wide = keras.layers.Dense(config.intermediate_dim, activation=squared_relu, use_bias=False,
-                              name=f"{name}_intermediate")(_norm(f"{name}_feedforward_norm")(x))
-    narrow = keras.layers.Dense(config.hidden_dim, kernel_initializer="zeros", use_bias=False,
-                                name=f"{name}_output")(wide)
-    return x + keras.layers.Dropout(config.dropout, name=f"{name}_output_dropout")(narrow)
-
-
-def _norm(name):
-    return keras.layers.RMSNormalization(epsilon=1e-6, name=name)

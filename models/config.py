@@ -4,8 +4,8 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig:
-    """A Transformer encoder.
+class TransformerConfig:
+    """A Transformer: an encoder or a causal decoder.
 
     Attributes:
         vocabulary_size: V, number of token ids.
@@ -47,8 +47,8 @@ SIZES = {
 }
 
 
-def encoder_config(size, *, vocabulary_size, sequence_length, num_layers=None, hidden_dim=None, num_heads=None,
-                   intermediate_dim=None):
+def transformer_config(size, *, vocabulary_size, sequence_length, num_layers=None, hidden_dim=None, num_heads=None,
+                       intermediate_dim=None):
     """A named size, with whatever is given explicitly put in its place.
 
     Raises:
@@ -58,7 +58,7 @@ def encoder_config(size, *, vocabulary_size, sequence_length, num_layers=None, h
         raise ValueError(f"size must be one of {', '.join(SIZES)}. Received: {size}")
     named_layers, named_width, named_heads = SIZES[size]
     width = hidden_dim or named_width
-    return EncoderConfig(
+    return TransformerConfig(
         vocabulary_size=vocabulary_size,
         hidden_dim=width,
         num_layers=num_layers or named_layers,

@@ -1,4 +1,4 @@
-"""What stands on a backbone: the masked-LM head for pretraining, the classifier for a task."""
+"""What stands on a backbone: the language-model heads for pretraining, the classifier for a task."""
 
 import keras
 from keras import ops
@@ -29,6 +29,24 @@ def masked_lm(backbone):
     logits = Bias(name="vocabulary_bias", dtype="float32")(logits)
     logits = Unflatten(name="unflatten", dtype="float32")(logits, mask_positions)  # (B, M, V)
     return keras.Model({**inputs, "mask_positions": mask_positions}, logits, name="masked_lm")
+
+
+def causal_lm(backbone):
+    """Predicts each next token from the backbone's vector before it.
+
+    Args:
+        backbone: a model such as `models.gpt.backbone` makes.
+
+    Returns:
+        `keras.Model`: {"token_ids", "segment_ids": int32 (B, L)} → float32 logits (B, L, V).
+    """
+    inputs = _token_inputs()
+    hidden = backbone(inputs)  # (B, L, D)
+    flat = ops.reshape(hidden, (-1, hidden.shape[-1]))  # (B·L, D)
+    logits = backbone.get_layer("token_embedding")(flat, reverse=True)  # (B·L, V)
+    logits = Bias(name="vocabulary_bias", dtype="float32")(logits)
+    logits = Unflatten(name="unflatten", dtype="float32")(logits, inputs["token_ids"])  # (B, L, V)
+    return keras.Model(inputs, logits, name="causal_lm")
 
 
 def classifier(backbone, num_classes, dropout=0.1):

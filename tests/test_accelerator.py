@@ -12,7 +12,7 @@ import pytest
 
 from data.tokenizer import SPECIAL_TOKENS
 from models import bert, heads
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 from tests.test_models import CONFIG, masked_lm_batch, randomise
 
 pytestmark = pytest.mark.slow  # one process for all of them
@@ -27,13 +27,13 @@ for name in ("config", "layers", "bert", "heads", "baseline", "optimizers", "pre
     importlib.import_module(f"models.{name}")
 from benchmarks import accelerator
 from models import bert, heads
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 from models.optimizers import pretraining_optimizer
 found, (folder, corpus) = {}, sys.argv[1:]
 
 given = np.load(f"{folder}/batch.npz")
 for rematerialise in (False, True):
-    model = heads.masked_lm(bert.backbone(EncoderConfig(**json.load(open(f"{folder}/config.json"))),
+    model = heads.masked_lm(bert.backbone(TransformerConfig(**json.load(open(f"{folder}/config.json"))),
                                           rematerialise=rematerialise))
     model.load_weights(f"{folder}/masked_lm.weights.h5")
     np.save(f"{folder}/logits-{rematerialise}.npy", model(dict(given)))
@@ -41,18 +41,18 @@ for rematerialise in (False, True):
 rows, size = accelerator.prepared_rows(corpus)
 batch = next(accelerator.masked_batches(rows, 16))
 np.savez(f"{folder}/masked.npz", **batch)
-config = EncoderConfig(size, 32, 2, 2, 64, rows.shape[1])
+config = TransformerConfig(size, 32, 2, 2, 64, rows.shape[1])
 for precision in ("float32", "bfloat16"):
     side = accelerator.KerasSide(config, precision, pretraining_optimizer(5e-3))
     found[precision] = side.train(itertools.repeat(batch), 12)[1]
 
-config = EncoderConfig(512, 128, 2, 2, 512, 128)
+config = TransformerConfig(512, 128, 2, 2, 512, 128)
 side = accelerator.KerasSide(config, "float32", keras.optimizers.SGD(0.1))
 batch = next(accelerator.masked_batches(accelerator.random_rows(64, 128, 512), 4))
 found["xla_flops"] = side.step.lower(side.state, batch).compile().cost_analysis()["flops"] / 4
 found["flops"] = accelerator.training_flops(config, 128, 19)
 
-config = EncoderConfig(11, 4, 3, 1, 6, 5)
+config = TransformerConfig(11, 4, 3, 1, 6, 5)
 found["by_hand"] = [accelerator.training_flops(config, 5, 2), accelerator.training_flops(config, 5, 5, peer=True)]
 
 tiny = ["--sizes", "2x32", "--precision", "bfloat16", "--tokens", "128", "--steps", "2", "--repeats", "2",
@@ -129,7 +129,7 @@ def test_the_driver_reports_tokens_and_share_of_peak(under_jax):
     found, _ = under_jax
     assert [run["sequence_length"] for run in found["random"]["runs"]] == [16, 32]
     assert [run["sequence_length"] for run in found["prepared"]["runs"]] == [32]
-    config = EncoderConfig(64, 32, 2, 1, 128, 16)
+    config = TransformerConfig(64, 32, 2, 1, 128, 16)
     flops = 3 * (2 * (16 * (8 * 32**2 + 4 * 32 * 128) + 4 * 16**2 * 32) + 16 * 4 * 32**2 + 2 * 2 * 32 * 64)
     run = found["random"]["runs"][0]
     assert run["num_layers"] == config.num_layers and run["vocabulary_size"] == 64 and run["side"] == "keras"

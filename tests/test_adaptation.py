@@ -7,11 +7,11 @@ import pytest
 
 from app.adaptation import adapt
 from app.finetune import finetune
-from app.masked_lm import build_trainer
+from app.objectives import build_trainer
 from data.masking import validation_examples
 from data.packing import open_rows
 from data.tokenizer import Tokenizer
-from models.config import EncoderConfig, from_dict
+from models.config import TransformerConfig, from_dict
 from models.run_folder import load_config
 from models.trainer import Budget
 
@@ -20,7 +20,7 @@ def test_the_adapted_encoder_knows_the_texts_better(pretrained_run, sentences, t
     texts = [" ".join(reversed(text.split())) for text, _ in sentences]  # an order of words it has not seen
     adapt(str(pretrained_run), texts, Tokenizer.load(pretrained_run / "tokenizer.json"), Budget(steps=40), tmp_path, 0,
           lambda: False)
-    config = from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"])
+    config = from_dict(TransformerConfig, load_config(pretrained_run, "masked_lm")["model"])
     size = (tmp_path / "train.rows").stat().st_size
     rows = open_rows(tmp_path / "train.rows", config.sequence_length, config.vocabulary_size,
                      size // (2 * config.sequence_length))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from app.masked_lm import build_trainer
+from app.objectives import build_trainer
 from benchmarks import masked_lm, peers, pretraining_speed, report, tokenizing
 from benchmarks.baseline import split_files
 from benchmarks.masked_lm import IGNORED, check_vocabulary, held_out_batches, minutes_to
@@ -18,11 +18,11 @@ from benchmarks.pretraining_speed_peer import documents
 from data.order import row_numbers
 from data.prepared import load_prepared
 from data.tokenizer import CLS, SEP, SPECIAL_TOKENS
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 
 ROOT = Path(__file__).parents[1]
-CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=1, num_heads=2, intermediate_dim=32,
-                       sequence_length=12)
+CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=1, num_heads=2, intermediate_dim=32,
+                           sequence_length=12)
 README = "# x\n\n<!-- results -->\nold\n<!-- /results -->\n\nmore\n"
 
 

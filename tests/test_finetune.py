@@ -14,7 +14,7 @@ from app.classifier import load_classifier
 from app.finetune import finetune
 from models import bert
 from models.baseline import BaselineConfig, baseline
-from models.config import EncoderConfig, from_dict
+from models.config import TransformerConfig, from_dict
 from models.finetuning import failed, finetune_classifier
 from models.finetuning_optimizers import LayerwiseAdamW
 from models.run_folder import load_config
@@ -65,7 +65,7 @@ def test_the_encoder_starts_bit_equal_to_the_pretrained_one(pretrained_run, labe
     starts = record_starts(monkeypatch, stop)
     with pytest.raises(EnoughSeen):
         finetune(data=(str(labelled_csv),), to=tmp_path / "run", backbone=str(pretrained_run), fresh=fresh, **QUICK)
-    backbone = bert.backbone(from_dict(EncoderConfig, load_config(pretrained_run, "masked_lm")["model"]))
+    backbone = bert.backbone(from_dict(TransformerConfig, load_config(pretrained_run, "masked_lm")["model"]))
     backbone.load_weights(pretrained_run / "backbone.weights.h5")
     equal = {variable.path: np.array_equal(starts[0][variable.path], variable.numpy())
              for variable in backbone.variables}

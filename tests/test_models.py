@@ -10,11 +10,11 @@ import tensorflow as tf
 from data.tokenizer import CLS, SEP
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline, table_rows
-from models.config import SIZES, EncoderConfig, encoder_config, from_dict
+from models.config import SIZES, TransformerConfig, from_dict, transformer_config
 from models.layers import ROTARY_BASE
 
-CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
-                       sequence_length=20)
+CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
+                           sequence_length=20)
 BASELINE = BaselineConfig(vocabulary_size=32, num_classes=3, embedding_dim=8, num_buckets=50,
                           longest_ngram=3)
 
@@ -193,7 +193,7 @@ def test_the_classifier_pools_real_tokens_only():
 
 def test_an_untrained_model_knows_nothing():
     batch, labels, weight = masked_lm_batch()
-    model = compiled(heads.masked_lm(bert.backbone(EncoderConfig(32, 16, 2, 2, 32, 20))))
+    model = compiled(heads.masked_lm(bert.backbone(TransformerConfig(32, 16, 2, 2, 32, 20))))
     assert model.evaluate(batch, labels, sample_weight=weight, verbose=0)[0] == pytest.approx(np.log(32), abs=0.15)
     classifier = compiled(heads.classifier(bert.backbone(CONFIG), 3))
     inputs = {name: batch[name] for name in ("token_ids", "segment_ids")}
@@ -311,12 +311,12 @@ def test_baseline_is_mean_and_dense():
 
 def test_named_sizes_and_explicit_widths():
     for name, (num_layers, hidden_dim, num_heads) in SIZES.items():
-        config = encoder_config(name, vocabulary_size=100, sequence_length=64)
+        config = transformer_config(name, vocabulary_size=100, sequence_length=64)
         assert (config.num_layers, config.hidden_dim, config.num_heads) == (num_layers, hidden_dim, num_heads)
         assert config.intermediate_dim == 4 * hidden_dim and config.hidden_dim // config.num_heads == 64
-    config = encoder_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=320, num_layers=3)
+    config = transformer_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=320, num_layers=3)
     assert (config.num_layers, config.hidden_dim, config.num_heads, config.intermediate_dim) == (3, 320, 5, 1280)
-    assert encoder_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=16).num_heads == 1
+    assert transformer_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=16).num_heads == 1
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -333,7 +333,7 @@ def test_impossible_encoders_are_refused(change, message):
 
 def test_other_impossible_configs():
     with pytest.raises(ValueError, match="size must be one of tiny, mini, small, medium, base. Received: huge"):
-        encoder_config("huge", vocabulary_size=100, sequence_length=64)
+        transformer_config("huge", vocabulary_size=100, sequence_length=64)
     with pytest.raises(ValueError, match="sizes must be at least 1"):
         dataclasses.replace(BASELINE, num_classes=0)
     with pytest.raises(ValueError, match="longest_ngram 2 or 3. Received: num_buckets=50, longest_ngram=4"):
@@ -342,7 +342,7 @@ def test_other_impossible_configs():
 
 def test_configs_come_back_from_json():
     values = dataclasses.asdict(CONFIG)
-    assert from_dict(EncoderConfig, values) == CONFIG
+    assert from_dict(TransformerConfig, values) == CONFIG
     for wrong in ({**values, "colour": 1}, {"hidden_dim": 16}):
-        with pytest.raises(ValueError, match="EncoderConfig needs exactly the keys"):
-            from_dict(EncoderConfig, wrong)
+        with pytest.raises(ValueError, match="TransformerConfig needs exactly the keys"):
+            from_dict(TransformerConfig, wrong)

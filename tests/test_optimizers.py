@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from models import bert, heads
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.optimizers import learning_rate_share, pretraining_optimizer
 
-CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=8, num_layers=3, num_heads=2, intermediate_dim=12,
-                       sequence_length=8)
+CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=8, num_layers=3, num_heads=2, intermediate_dim=12,
+                           sequence_length=8)
 RATE, WEIGHT_DECAY, BETA_1, BETA_2, EPSILON = 0.01, 0.01, 0.9, 0.98, 1e-7
 
 
@@ -70,7 +70,7 @@ def test_every_variable_has_one_depth(classifier):
 
 
 def test_two_digits_of_layers_are_told_apart():
-    config = EncoderConfig(32, 4, 12, 1, 4, 8)
+    config = TransformerConfig(32, 4, 12, 1, 4, 8)
     groups = depths(heads.classifier(bert.backbone(config), 2), 12)
     assert [len(group) for group in groups[:-1]] == [3, *[6] * 12]
     assert all("layer_11_" in variable.path for variable in groups[1])

@@ -22,7 +22,7 @@ from app.pretrain import pretrain
 from data.masking import validation_examples
 from data.prepared import load_prepared
 from models import bert, health, heads
-from models.config import EncoderConfig, from_dict
+from models.config import TransformerConfig, from_dict
 from models.run_folder import load_config
 from models.trainer import Trainer
 
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(prepared_corpus
 
 def test_a_run_folder_holds_what_loading_needs(pretrained_run, prepared_corpus):
     config = load_config(pretrained_run, "masked_lm")
-    encoder = from_dict(EncoderConfig, config["model"])
+    encoder = from_dict(TransformerConfig, config["model"])
     assert (encoder.num_layers, encoder.hidden_dim, encoder.sequence_length) == (2, 16, 32)
     model = heads.masked_lm(bert.backbone(encoder))
     model.load_weights(pretrained_run / "masked_lm.weights.h5")
@@ -208,7 +208,7 @@ def test_folders_that_do_not_fit_are_refused(prepared_corpus, pretrained_run, be
     other = command(prepared_corpus, begun)
     assert "begun with other options (learning_rate)" in one_line(capsys, *other, "--learning-rate", "0.1")
     assert "begun with other options (budget)" in one_line(capsys, *command(prepared_corpus, begun, 61))
-    assert "begun with other options (encoder)" in one_line(capsys, *other, "--intermediate-dim", "5")
+    assert "begun with other options (model)" in one_line(capsys, *other, "--intermediate-dim", "5")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all my work")
     assert "which holds other files" in one_line(capsys, *command(prepared_corpus, tmp_path / "mine"))
@@ -281,8 +281,8 @@ def test_guesses_show_what_was_hidden(prepared_corpus):
 def test_the_resolved_options_are_saved(pretrained_run):
     options = json.loads((pretrained_run / "options.json").read_text())
     config = load_config(pretrained_run, "masked_lm")
-    assert config["options"] == options and options["encoder"] == config["model"]
-    assert set(options["encoder"]) == {field.name for field in dataclasses.fields(EncoderConfig)}
+    assert config["options"] == options and options["model"] == config["model"]
+    assert set(options["model"]) == {field.name for field in dataclasses.fields(TransformerConfig)}
 
 
 def test_health_checks():

@@ -12,14 +12,14 @@ from app.export import export
 from app.finetune import finetune
 from app.pretrain import pretrain
 from models import bert, heads
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 from models.optimizers import pretraining_optimizer
 from models.precision import computing_in
 from models.trainer import Budget, NotFiniteError, Trainer, fast_precision
 from tests.test_pretrain import SHAPE, assert_same_run, interrupt_after, weights
 
-CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=1, num_heads=2, intermediate_dim=32,
-                       sequence_length=12)
+CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=1, num_heads=2, intermediate_dim=32,
+                           sequence_length=12)
 
 
 def trainer(precision="float32", rematerialise=False, **options):

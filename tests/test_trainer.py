@@ -11,13 +11,13 @@ import pytest
 
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline
-from models.config import EncoderConfig
+from models.config import TransformerConfig
 from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.optimizers import pretraining_optimizer
 from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
 
-CONFIG = EncoderConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=32,
-                       sequence_length=12)
+CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=32,
+                           sequence_length=12)
 
 
 def masked_lm_batch(batch_size=4, seed=0):

@@ -1,14 +1,17 @@
-"""An encoder's configuration in, a masked LM and its trainer out: what pretraining and its benchmarks share."""
+"""What a backbone is pretrained for, by name, and its trainer: what pretraining and its benchmarks share."""
 
+import dataclasses
 import math
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from app.terminal import progress_bar
+from data import causal, masking
 from data.cooccurrence import token_vectors
-from models import bert, heads
+from models import bert, gpt, heads
 from models.optimizers import pretraining_optimizer
 from models.precision import computing_in
 from models.trainer import Trainer
@@ -22,21 +25,54 @@ MASK_RATE = 0.2
 START_LENGTH = 2.3
 
 
-def build_trainer(config, learning_rate, seed, *, precision="float32", rematerialise=False, accumulate=1):
-    """An encoder with random weights and what trains it.
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A family, the head it is trained with and the examples it is trained on.
+
+    Attributes:
+        kind: of the run folder, which holds KIND.weights.h5.
+        family: the name of the backbone's family.
+        backbone, head: as `models.bert.backbone` and `models.heads.masked_lm`.
+        examples: `examples(dataset of (step, rows), seed, V)` → dataset of batches for `models.trainer.Trainer`.
+        validation: `validation(rows, V, batch size)` → list of such batches, the same every time.
+    """
+
+    kind: str
+    family: str
+    backbone: Callable
+    head: Callable
+    examples: Callable
+    validation: Callable
+
+
+OBJECTIVES = {
+    "mlm": Objective("masked_lm", "bert", bert.backbone, heads.masked_lm,
+                     lambda dataset, seed, size: masking.masked_examples(dataset, seed, size, MASK_RATE),
+                     masking.validation_examples),
+    "clm": Objective("causal_lm", "gpt", gpt.backbone, heads.causal_lm,
+                     lambda dataset, seed, size: causal.causal_examples(dataset),
+                     lambda rows, size, batch_size: causal.validation_examples(rows, batch_size)),
+}
+
+
+def build_trainer(config, learning_rate, seed, *, objective="mlm", precision="float32", rematerialise=False,
+                  accumulate=1):
+    """A backbone with random weights and what trains it.
 
     Args:
-        config: `EncoderConfig`.
+        config: `TransformerConfig`.
         seed: of the weights.
+        objective: a name of `OBJECTIVES`.
         precision, rematerialise, accumulate: as for `app.pretrain.pretrain`.
 
     Returns:
-        (the backbone, `Trainer` of the masked LM on it).
+        (the backbone, `Trainer` of the language model on it).
     """
     keras.utils.set_random_seed(seed)
+    objective = OBJECTIVES[objective]
     with computing_in(precision):
-        backbone = bert.backbone(config, rematerialise=rematerialise)
-        model = heads.masked_lm(backbone)
+        backbone = objective.backbone(config, rematerialise=rematerialise)
+        model = objective.head(backbone)
     return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
 
 

@@ -1,0 +1,66 @@
+"""A pretrained GPT and the beginnings of texts in, texts out, shown as they are written."""
+
+from pathlib import Path
+
+import tyro
+
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow
+
+
+def generate(
+    run: tyro.conf.Positional[Path],
+    prompts: tyro.conf.Positional[tuple[str, ...]] = ("",),
+    *,
+    tokens: int = 100,
+    count: int = 1,
+    temperature: float = 0.8,
+    top_k: int = 0,
+    top_p: float = 0.95,
+    repetition_penalty: float = 1.0,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    seed: int = 0,
+) -> list[str]:
+    """Go on with texts, token by token, by a model of `pretrain --objective clm`.
+
+    A text ends where the model ends it or after so many tokens. The same seed writes the same texts.
+
+    Args:
+        run: folder of a pretrained GPT.
+        prompts: the beginnings, in quotes; none = from nothing. Of one longer than the model sees, the end counts.
+        tokens: how many follow at most.
+        count: texts for each beginning.
+        temperature: below 1 the likely tokens become likelier; 0 = always the best one.
+        top_k: only the k best tokens may come; 0 = all.
+        top_p: only the best tokens may come that reach this probability together; 1 = all.
+        repetition_penalty: above 1, tokens that stand there already become less likely.
+        num_beams: above 1, search the most probable text among so many at a time, instead of drawing one.
+        length_penalty: of that search: larger values favour longer texts.
+        seed: of the first text; the next ones have the seeds after it.
+
+    Returns:
+        The texts, beginnings included.
+    """
+    check_at_least(1, tokens=tokens, count=count, num_beams=num_beams)
+    check_at_least(0, seed=seed, length_penalty=length_penalty)
+    prompts = as_tuple(prompts)
+    if num_beams > 1 and count > 1:
+        raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
+    load_tensorflow()
+    from app.generator import load_generator
+    from models.generation import Sampling
+
+    sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
+    generator = load_generator(Path(run))
+    texts = []
+    for number, prompt in enumerate(prompt for prompt in prompts for _ in range(count)):
+        pieces = ([generator.best(prompt, tokens, num_beams, length_penalty)] if num_beams > 1 else
+                  generator.stream(prompt, tokens, sampling, seed + number))
+        written = []
+        for piece in pieces:
+            console.out(piece, end="", highlight=False)
+            console.file.flush()
+            written.append(piece)
+        console.print()
+        texts.append("".join(written))
+    return texts

@@ -1,0 +1,110 @@
+"""A pretrained GPT's run folder in, what writes texts out: what generate and export share."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from data.tokenizer import CLS, SEP, SPECIAL_TOKENS, Tokenizer
+from models import gpt, heads
+from models.config import TransformerConfig, from_dict
+from models.generation import beam_search, draw
+from models.run_folder import load_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """A causal language model with all that it needs to go on with a text.
+
+    Attributes:
+        model: `models.heads.causal_lm`.
+        tokenizer: the `Tokenizer` it was trained with.
+        sequence_length: how many tokens it sees at once.
+    """
+
+    model: object
+    tokenizer: Tokenizer
+    sequence_length: int
+
+    @functools.cached_property
+    def decoder(self):
+        return gpt.Decoder(self.model, self.sequence_length)
+
+    @functools.cached_property
+    def options(self):
+        """What every way of decoding is told: a text ends with [SEP], and no other special token stands in it."""
+        token_ids = np.arange(self.tokenizer.vocabulary_size)
+        return {"forbidden": (token_ids < len(SPECIAL_TOKENS)) & (token_ids != SEP), "stop_id": SEP}
+
+    def beginning(self, prompt):
+        """A prompt's token ids, int32 (1, n): of one longer than the model sees, the end."""
+        token_ids = np.concatenate([[CLS], self.tokenizer.encode(tf.constant([prompt])).flat_values.numpy()])
+        return token_ids[None, -self.sequence_length :].astype(np.int32)
+
+    def stream(self, prompt, num_tokens, sampling, seed):
+        """Goes on with a text, token by token.
+
+        Args:
+            prompt: the beginning; may be empty.
+            num_tokens: how many tokens follow at most.
+            sampling: `models.generation.Sampling`.
+            seed: the same one gives the same text.
+
+        Yields:
+            The text's next characters; the prompt first, as the tokenizer reads it.
+        """
+        beginning = self.beginning(prompt)
+        text = ""
+        token_ids = list(beginning[0])
+        uniform = np.random.default_rng(seed).random((num_tokens, 1)).astype(np.float32)
+        logits, state = self.decoder.start(beginning, num_tokens)
+        present = np.zeros((1, self.tokenizer.vocabulary_size), bool)
+        present[0, token_ids] = True
+        finished = np.zeros(1, bool)
+        step = self._drawing(sampling)
+        for number in range(num_tokens + 1):
+            longer = self.tokenizer.decode(tf.constant([token_ids])).numpy()[0].decode()
+            # A space at the end shows with the word that follows it.
+            yield longer[len(text) :]
+            text = longer
+            if number == num_tokens or token_ids[-1] == SEP:
+                return
+            drawn, logits, state, present, finished = step(logits, state, present, finished, uniform[number])
+            token_ids.append(int(drawn[0]))
+
+    def best(self, prompt, num_tokens, num_beams, length_penalty):
+        """The most probable continuation that a beam finds, with the prompt before it."""
+        beginning = tf.constant(self.beginning(prompt))
+        whole = tf.concat([beginning, self._searching(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
+        return self.tokenizer.decode(whole).numpy()[0].decode()
+
+    # A graph for every way of decoding, whatever the length of the text.
+    @functools.lru_cache(maxsize=8)
+    def _drawing(self, sampling):
+        return tf.function(lambda *arguments: draw(self.decoder, *arguments, sampling, **self.options),
+                           autograph=False, reduce_retracing=True)
+
+    @functools.lru_cache(maxsize=8)
+    def _searching(self, num_tokens, num_beams, length_penalty):
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
+        def search(beginning):
+            logits, state = self.decoder.start(beginning, num_tokens)
+            return beam_search(self.decoder, logits, state, num_tokens, num_beams=num_beams,
+                               length_penalty=length_penalty, **self.options)[0][:, 0]
+
+        return search
+
+
+def load_generator(folder):
+    """Loads a run of `pretrain --objective clm`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `models.run_folder.load_config`.
+    """
+    folder = Path(folder)
+    config = from_dict(TransformerConfig, load_config(folder, "causal_lm")["model"])
+    model = heads.causal_lm(gpt.backbone(config))
+    model.load_weights(folder / "causal_lm.weights.h5")
+    return Generator(model, Tokenizer.load(folder / "tokenizer.json"), config.sequence_length)

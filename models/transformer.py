@@ -1,0 +1,73 @@
+"""What the families share: a stack of layers by name, applied to whole rows in training and token by token afterwards."""
+
+import keras
+from keras import ops
+
+from models.layers import LocalMixing, SelfAttention, squared_relu
+
+
+def stack(config, mixed_places, rematerialise=False):
+    """The layers between token ids and the last hidden state.
+
+    Args:
+        config: `TransformerConfig`.
+        mixed_places: of `LocalMixing`.
+        rematerialise: compute attention twice in training instead of keeping it in memory; changes no value.
+
+    Returns:
+        {name: `keras.Layer`}; "token_embedding" is reversible: `call(x, reverse=True)` gives logits over the vocabulary.
+    """
+    layers = [
+        keras.layers.ReversibleEmbedding(config.vocabulary_size, config.hidden_dim, name="token_embedding",
+                                         embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02)),
+        _norm("embedding_norm"), LocalMixing(mixed_places, name="local_mixing"), _norm("mixing_norm"),
+        keras.layers.Dropout(config.dropout, name="embedding_dropout")]
+    for number in range(config.num_layers):
+        name = f"layer_{number}"
+        layers += [
+            _norm(f"{name}_attention_norm"),
+            SelfAttention(config.num_heads, rematerialise, name=f"{name}_attention"),
+            keras.layers.Dropout(config.dropout, name=f"{name}_attention_dropout"),
+            _norm(f"{name}_feedforward_norm"),
+            keras.layers.Dense(config.intermediate_dim, activation=squared_relu, use_bias=False,
+                               name=f"{name}_intermediate"),
+            keras.layers.Dense(config.hidden_dim, kernel_initializer="zeros", use_bias=False, name=f"{name}_output"),
+            keras.layers.Dropout(config.dropout, name=f"{name}_output_dropout")]
+    return {layer.name: layer for layer in [*layers, _norm("final_norm")]}
+
+
+def embed(layers, token_ids, segment_ids):
+    """What the first block reads.
+
+    Args:
+        token_ids, segment_ids: int32 (B, L).
+
+    Returns:
+        float (B, L, D).
+    """
+    x = layers["embedding_norm"](layers["token_embedding"](token_ids))
+    x = layers["mixing_norm"](layers["local_mixing"](x, segment_ids))
+    return layers["embedding_dropout"](x)
+
+
+def block(layers, number, x, attend):
+    """Attention and feed-forward, each with its norm before and its sum after.
+
+    Args:
+        layers: of `stack`.
+        number: of the block.
+        x: float (B·L, D).
+        attend: `attend(attention layer, float (B·L, D))` → float (B·L, D).
+
+    Returns:
+        float (B·L, D).
+    """
+    name = f"layer_{number}"
+    attended = attend(layers[f"{name}_attention"], layers[f"{name}_attention_norm"](x))
+    x = x + layers[f"{name}_attention_dropout"](attended)
+    wide = layers[f"{name}_intermediate"](layers[f"{name}_feedforward_norm"](x))
+    return x + layers[f"{name}_output_dropout"](layers[f"{name}_output"](wide))
+
+
+def _norm(name):
+    return keras.layers.RMSNormalization(epsilon=1e-6, name=name)

@@ -1,0 +1,78 @@
+"""A GPT pretrained on a few sentences goes on with them, streams what it would give at once, and says what it cannot do."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from app.__main__ import main
+from app.generate import generate
+from app.generator import load_generator
+from app.prepare import prepare
+from app.pretrain import pretrain
+from data.causal import next_tokens
+from data.tokenizer import CLS, SEP
+from models.generation import Sampling
+
+TEXTS = ("the film was wonderful and we laughed", "this hotel is close to the old station", "这部电影非常好看我很喜欢",
+         "my new phone broke after two days")
+
+
+@pytest.fixture(scope="module")
+def gpt_run(tmp_path_factory):
+    """A GPT that has learned four sentences by heart."""
+    folder = tmp_path_factory.mktemp("gpt")
+    # The last one is the validation split: its hash is the lowest.
+    (folder / "texts.txt").write_text("\n".join([*TEXTS, "a text to measure by"]), encoding="utf-8")
+    prepare((str(folder / "texts.txt"),), to=folder / "corpus", vocabulary_size=200, sequence_length=64,
+            validation_share=0.01)
+    pretrain(folder / "corpus", to=folder / "run", objective="clm", steps=150, num_layers=2, hidden_dim=32, num_heads=2,
+             batch_size=4, learning_rate=1e-2)
+    return folder / "run"
+
+
+def test_labels_are_the_tokens_that_follow_in_the_same_document():
+    rows = np.array([[CLS, 7, 8, SEP, CLS, 9, SEP, 0], [CLS, 5, 6, 7, 8, 9, 10, SEP], [CLS, 5, SEP, CLS, 6, 7, 8, SEP]],
+                    np.int32)
+    batch = {name: value.numpy() for name, value in next_tokens(tf.constant(rows)).items()}
+    np.testing.assert_array_equal(batch["labels"], [[7, 8, SEP, 0, 9, SEP, 0, 0], [5, 6, 7, 8, 9, 10, 0, 0],
+                                                    [5, SEP, 0, 6, 7, 8, SEP, 0]])
+    np.testing.assert_array_equal(batch["sample_weight"], batch["labels"] > 0)
+    np.testing.assert_array_equal(batch["token_ids"], rows)
+    np.testing.assert_array_equal(batch["segment_ids"][0], [1, 1, 1, 1, 2, 2, 2, 0])
+
+
+def test_it_goes_on_with_what_it_has_learned(gpt_run, capsys):
+    texts = generate(gpt_run, ("The film", "这部"), temperature=0)
+    assert texts == [TEXTS[0], TEXTS[2]]
+    assert capsys.readouterr().out.splitlines() == texts
+    assert generate(gpt_run, "this hotel", num_beams=3) == [TEXTS[1]]
+    cut = generate(gpt_run, "my new", tokens=4, temperature=0)[0]
+    assert len("my new") < len(cut) < len(TEXTS[3]) and TEXTS[3].startswith(cut)
+
+
+def test_a_seed_decides_and_every_text_of_a_count_has_its_own(gpt_run):
+    texts = generate(gpt_run, count=8, temperature=1.5, seed=3)
+    assert texts == generate(gpt_run, count=8, temperature=1.5, seed=3)
+    assert len(set(texts)) > 1
+    assert texts[5:7] == generate(gpt_run, count=2, temperature=1.5, seed=8)
+
+
+def test_prompts_of_every_length(gpt_run):
+    generator = load_generator(gpt_run)
+    assert generator.beginning("").tolist() == [[CLS]]
+    long = generator.beginning("the film " * 100)
+    assert long.shape == (1, 64) and CLS not in long
+    pieces = list(generator.stream("the film " * 100, 70, Sampling(), 0))  # past the length it was trained on
+    assert len("".join(pieces)) > len(pieces[0])
+
+
+def test_mistakes_are_one_line(gpt_run, pretrained_run, labelled_csv, tmp_path, capsys):
+    for arguments, rule in (([gpt_run, "a", "--temperature", "-1"], "temperature must be 0 or more"),
+                            ([gpt_run, "a", "--tokens", "0"], "--tokens must be at least 1"),
+                            ([gpt_run, "a", "--num-beams", "2", "--count", "2"], "one text for each beginning"),
+                            ([pretrained_run, "a"], "must be a causal_lm run")):
+        assert main(["generate", *map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and rule in error
+    assert main(["finetune", "--data", str(labelled_csv), "--backbone", str(gpt_run), "--to", str(tmp_path / "run")]) == 2
+    assert "must be a masked_lm run" in capsys.readouterr().err
