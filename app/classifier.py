@@ -11,12 +11,12 @@ from scipy.special import softmax
 from data.batching import encode_all
 from data.tasks import Examples
 from data.tokenizer import Tokenizer
-from models import baseline, bert, document_vectors, heads
+from models import baseline, bert, document_vectors, heads, linear
 from models.config import TransformerConfig, from_dict, transformer_config
 from models.run_folder import append_history, load_config, save_config, whole
 
 BATCH_SIZE = 128
-NUM_BUCKETS = 500_000  # of a committee's bag of tokens and pairs: benchmarks/findings.md
+NUM_BUCKETS = 500_000  # of the tokens and pairs of a committee's bag and linear classifier: benchmarks/findings.md
 LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
 
 
@@ -115,18 +115,22 @@ def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_s
             "segment_length": min(sequence_length, config["sequence_length"])}
 
 
-def describe_committee(encoder, num_encoders, num_classes):
-    """The same of a committee: encoders, a bag of n-grams, document vectors.
+def describe_committee(encoder, num_encoders, num_classes, has_unlabelled):
+    """The same of a committee: encoders, a bag of n-grams, and document vectors or a linear classifier.
 
     Args:
         encoder: what `describe_model` says of an encoder.
+        has_unlabelled: there are texts without labels, from which document vectors learn most; else the n-grams of the
+            labelled ones are better read by a linear classifier.
     """
     vocabulary_size = encoder["model"]["vocabulary_size"]
     bag = baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=NUM_BUCKETS)
-    documents = document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes)
+    last = ({"family": "document_vectors",
+             "model": dataclasses.asdict(document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes))}
+            if has_unlabelled else
+            {"family": "linear", "model": dataclasses.asdict(linear.LinearConfig(vocabulary_size, num_classes, NUM_BUCKETS))})
     members = [*[{"family": encoder["family"], "model": encoder["model"]}] * num_encoders,
-               {"family": "baseline", "model": dataclasses.asdict(bag)},
-               {"family": "document_vectors", "model": dataclasses.asdict(documents)}]
+               {"family": "baseline", "model": dataclasses.asdict(bag)}, last]
     return {"family": "committee", "model": {"members": members}, "segment_length": encoder["segment_length"]}
 
 
@@ -136,6 +140,8 @@ def build_classifier(config):
         return baseline.baseline(from_dict(baseline.BaselineConfig, config["model"]))
     if config["family"] == "document_vectors":
         return document_vectors.document_vectors(from_dict(document_vectors.DocumentVectorsConfig, config["model"]))
+    if config["family"] == "linear":
+        return linear.linear(from_dict(linear.LinearConfig, config["model"]))
     if config["family"] == "committee":
         return heads.committee([build_classifier({**config, **member}) for member in config["model"]["members"]])
     encoder = bert.backbone(from_dict(TransformerConfig, config["model"]))

@@ -1,9 +1,9 @@
-"""Few labels and much unlabelled text in, one classifier of several kinds of members out.
+"""Labels, few or many, and texts without any in, one classifier of several kinds of members out.
 
-Encoders know words they have seen in pretraining, the bag of n-grams what its labels say, document vectors what stands
-together in the task's own texts: they err on different texts, and which of them errs least depends on the task, so
-their votes are weighed. What the committee is surest of in the unlabelled texts then teaches its members (Lee 2013,
-"Pseudo-label"; Blum & Mitchell 1998, co-training).
+Encoders know words they have seen in pretraining, the bag of n-grams and the linear classifier what the labels say,
+document vectors what stands together in the task's own texts: they err on different texts, and which of them errs least
+depends on the task, so their votes are weighed. What the committee is surest of in the unlabelled texts then teaches
+its members (Lee 2013, "Pseudo-label"; Blum & Mitchell 1998, co-training).
 """
 
 import keras
@@ -19,6 +19,7 @@ from data.document_vectors import ngram_vectors
 from models.calibration import stacked_weights
 from models.config import from_dict
 from models.document_vectors import DocumentVectorsConfig, classes_of_vectors, distinct_ngrams
+from models.linear import LinearConfig, fit_linear
 
 SHARES = (0.5, 0.9)  # of the unlabelled texts of each class that join in each round, the surest first
 FOLDS = 3
@@ -30,7 +31,7 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
 
     Args:
         description: what `build_classifier` takes, of family "committee".
-        plans: `app.members.Plan` of each member but the last, which are the document vectors.
+        plans: `app.members.Plan` of each member but the last, document vectors or a linear classifier.
         encoded: labelled `EncodedExamples`.
         held_out: `EncodedExamples` to stop and to weigh the votes by; None: every label is trained on, and the votes
             are weighed by what members trained on two thirds of them say of the last third.
@@ -44,10 +45,10 @@ def train_committee(description, plans, encoded, held_out, unlabelled, rounds, s
         the members of the last round).
     """
     seconds = []
-    table = _document_table(description["model"]["members"][-1]["model"], [*encoded.rows, *unlabelled.rows])
+    fit_last = _ngram_fitter({**description, **description["model"]["members"][-1]}, [*encoded.rows, *unlabelled.rows])
 
     def members(training):
-        classifier, runs = _train_members(description, plans, training, held_out or training, table, seeds, stopped)
+        classifier, runs = _train_members(description, plans, training, held_out or training, fit_last, seeds, stopped)
         seconds.extend(run.seconds for run in runs)
         if held_out is not None:
             classifier.get_layer("votes").set_weights([_vote_weights([(classifier, held_out)])])
@@ -92,14 +93,13 @@ def _folds(labels, seed):
     return folds
 
 
-def _train_members(description, plans, training, held_out, table, seeds, stopped):
+def _train_members(description, plans, training, held_out, fit_last, seeds, stopped):
     """Returns a committee whose votes count the same, and the members' `Finetuned`."""
-    *trained, documents = [{**description, **member} for member in description["model"]["members"]]
+    trained = [{**description, **member} for member in description["model"]["members"][:-1]]
     runs = [train(member, plan, training, held_out, seed, stopped)
             for member, plan, seed in zip(trained, plans, seeds)]
-    last = build_classifier(documents)
     weights = plans[0].class_weights
-    _fit_documents(last, table, training, None if weights is None else weights[training.labels])
+    last = fit_last(training, None if weights is None else weights[training.labels])
     classifier = build_classifier(description)
     for place, values in enumerate([*(run.weights for run in runs), last.get_weights()]):
         classifier.get_layer(f"member_{place}").set_weights(values)
@@ -136,28 +136,51 @@ def surest(logits, share):
     return labels, np.sort(np.concatenate(chosen))
 
 
-def _document_table(config, rows):
-    """The vectors and the information of every n-gram, learned on texts without their labels."""
-    config = from_dict(DocumentVectorsConfig, config)
-    encoded = EncodedExamples(rows, np.zeros(len(rows), np.int32))
-    texts = []
-    with progress_bar("document vectors", len(rows), "texts") as advance:
+def _ngram_fitter(member, rows):
+    """What fits the committee's last member, the one without gradient descent.
+
+    Args:
+        member: what `build_classifier` takes.
+        rows: token ids of all texts, labelled or not.
+
+    Returns:
+        `fit(examples, sample weights or None)` → the fitted model.
+    """
+    if member["family"] == "linear":
+        config = from_dict(LinearConfig, member["model"])
+
+        def fit(examples, sample_weight):
+            model = build_classifier(member)
+            fit_linear(model, _distinct_ngrams(config, examples.rows), examples.labels, sample_weight)
+            return model
+
+        return fit
+    config = from_dict(DocumentVectorsConfig, member["model"])
+    texts = _distinct_ngrams(config, rows)
+    dim = min(config.dim, len(texts))
+    vectors, information = ngram_vectors(texts, config.vocabulary_size + config.num_buckets, dim)
+    vectors = np.pad(vectors, ((0, 0), (0, config.dim - dim)))
+
+    def fit(examples, sample_weight):
+        model = build_classifier(member)
+        model.get_layer("ngram_vectors").set_weights([vectors])
+        model.get_layer("ngram_information").set_weights([information[:, None]])
+        features = outputs(one_graph(keras.Model(model.input, model.get_layer("document_vector").output)), examples)
+        model.get_layer("classes").set_weights(
+            classes_of_vectors(features, examples.labels, config.num_classes, sample_weight))
+        return model
+
+    return fit
+
+
+def _distinct_ngrams(config, rows):
+    """The numbers of the distinct n-grams of each text: a list of int (n,)."""
+    encoded, texts = EncodedExamples(rows, np.zeros(len(rows), np.int32)), []
+    with progress_bar("n-grams", len(rows), "texts") as advance:
         for start in range(0, len(rows), BATCH_SIZE):
             batch = encoded.batch(range(start, min(start + BATCH_SIZE, len(rows))))
             ids, segments = (tf.constant(batch[name]) for name in ("token_ids", "segment_ids"))
             numbers = distinct_ngrams(ids, segments, config).numpy()
             texts += [row[row >= 0] for row in numbers]
             advance(len(numbers))
-    dim = min(config.dim, len(texts))
-    vectors, information = ngram_vectors(texts, config.vocabulary_size + config.num_buckets, dim)
-    return np.pad(vectors, ((0, 0), (0, config.dim - dim))), information
-
-
-def _fit_documents(model, table, encoded, sample_weight):
-    """Puts the table and the fitted classes into a model of document vectors."""
-    vectors, information = table
-    model.get_layer("ngram_vectors").set_weights([vectors])
-    model.get_layer("ngram_information").set_weights([information[:, None]])
-    features = outputs(one_graph(keras.Model(model.input, model.get_layer("document_vector").output)), encoded)
-    model.get_layer("classes").set_weights(classes_of_vectors(features, encoded.labels, model.output.shape[-1],
-                                                              sample_weight))
+    return texts

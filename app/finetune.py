@@ -55,7 +55,8 @@ def finetune(
         fresh: take only the shape and the tokenizer of the backbone, not its weights: shows what pretraining is worth.
         adapt_minutes: first go on with the backbone's pretraining on these texts, labelled and unlabelled, for so long.
         model: the Transformer encoder; the simple baseline (Embedding + GlobalAveragePooling + Dense); or a committee
-            of encoders (as many as seeds), a bag of n-grams and document vectors, for few labels and much text without.
+            of encoders (as many as seeds), a bag of n-grams and document vectors of the unlabelled texts or, if there
+            are none, a linear classifier of n-grams: the most accurate, and the slowest.
         tokenizer: a tokenizer.json for training from scratch; one is trained on the texts if not given.
         validation: labelled sources to stop by; a share of the data if not given.
         validation_share: that share; 0 = train on every label, for all steps, and keep the last weights.
@@ -161,7 +162,7 @@ def finetune(
     shape = describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
                            len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram)
     if model == "committee":
-        shape = describe_committee(shape, seeds, len(examples.label_names))
+        shape = describe_committee(shape, seeds, len(examples.label_names), bool(others))
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout, **shape}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"

@@ -101,9 +101,12 @@ def test_a_committee_learns_from_few_labels(few_and_many, pretrained_run, senten
 def test_validation_weighs_the_votes(labelled_csv, saved_tokenizer, tmp_path):
     result = finetune(data=(str(labelled_csv),), model="committee", tokenizer=saved_tokenizer, to=tmp_path / "run",
                       sequence_length=32, num_epochs=2, minimum_steps=1, batch_size=16, learning_rate=0.02)
+    families = [member["family"] for member in load_config(tmp_path / "run", "classifier")["model"]["members"]]
+    assert families == ["bert", "baseline", "linear"]
     votes = load_classifier(tmp_path / "run").model.get_layer("votes").get_weights()[0]
     assert votes.shape == (3,) and (votes >= 0).all() and not np.allclose(votes, 1)
     assert result["validation_accuracy"] > 0.8
+    assert export(tmp_path / "run", to=tmp_path / "export" / "1")
 
 
 def test_options_of_a_committee(few_and_many, tmp_path, capsys):
