@@ -125,12 +125,13 @@ def describe_committee(encoder, num_encoders, num_classes, has_unlabelled):
     """
     vocabulary_size = encoder["model"]["vocabulary_size"]
     bag = baseline.BaselineConfig(vocabulary_size, num_classes, num_buckets=NUM_BUCKETS)
-    last = ({"family": "document_vectors",
-             "model": dataclasses.asdict(document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes))}
-            if has_unlabelled else
-            {"family": "linear", "model": dataclasses.asdict(linear.LinearConfig(vocabulary_size, num_classes, NUM_BUCKETS))})
+    if has_unlabelled:
+        last, config = "document_vectors", document_vectors.DocumentVectorsConfig(vocabulary_size, num_classes)
+    else:
+        last, config = "linear", linear.LinearConfig(vocabulary_size, num_classes, NUM_BUCKETS)
     members = [*[{"family": encoder["family"], "model": encoder["model"]}] * num_encoders,
-               {"family": "baseline", "model": dataclasses.asdict(bag)}, last]
+               {"family": "baseline", "model": dataclasses.asdict(bag)},
+               {"family": last, "model": dataclasses.asdict(config)}]
     return {"family": "committee", "model": {"members": members}, "segment_length": encoder["segment_length"]}
 
 

@@ -1,4 +1,4 @@
-"""A pretrained GPT's run folder in, what writes texts out: what generate and export share."""
+"""A pretrained GPT's run folder in, what goes on with texts out: what pretraining and generate share."""
 
 import dataclasses
 import functools
@@ -63,7 +63,7 @@ class Generator:
         present = np.zeros((1, self.tokenizer.vocabulary_size), bool)
         present[0, token_ids] = True
         finished = np.zeros(1, bool)
-        step = self._drawing(sampling)
+        step = self._step(sampling)
         for number in range(num_tokens + 1):
             longer = self.tokenizer.decode(tf.constant([token_ids])).numpy()[0].decode()
             # A space at the end shows with the word that follows it.
@@ -77,24 +77,30 @@ class Generator:
     def best(self, prompt, num_tokens, num_beams, length_penalty):
         """The most probable continuation that a beam finds, with the prompt before it."""
         beginning = tf.constant(self.beginning(prompt))
-        whole = tf.concat([beginning, self._searching(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
+        whole = tf.concat([beginning, self._search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
         return self.tokenizer.decode(whole).numpy()[0].decode()
 
-    # A graph for every way of decoding, whatever the length of the text.
-    @functools.lru_cache(maxsize=8)
-    def _drawing(self, sampling):
-        return tf.function(lambda *arguments: draw(self.decoder, *arguments, sampling, **self.options),
-                           autograph=False, reduce_retracing=True)
+    # Graphs, one for every way of decoding, whatever the length of the text. They live as long as the generator.
 
-    @functools.lru_cache(maxsize=8)
-    def _searching(self, num_tokens, num_beams, length_penalty):
-        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
-        def search(beginning):
-            logits, state = self.decoder.start(beginning, num_tokens)
-            return beam_search(self.decoder, logits, state, num_tokens, num_beams=num_beams,
-                               length_penalty=length_penalty, **self.options)[0][:, 0]
+    @functools.cached_property
+    def _step(self):
+        return functools.cache(lambda sampling: tf.function(
+            lambda *arguments: draw(self.decoder, *arguments, sampling, **self.options),
+            autograph=False, reduce_retracing=True))
 
-        return search
+    @functools.cached_property
+    def _search(self):
+        @functools.cache
+        def graph(num_tokens, num_beams, length_penalty):
+            @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
+            def search(beginning):
+                logits, state = self.decoder.start(beginning, num_tokens)
+                return beam_search(self.decoder, logits, state, num_tokens, num_beams=num_beams,
+                                   length_penalty=length_penalty, **self.options)[0][:, 0]
+
+            return search
+
+        return graph
 
 
 def load_generator(folder):

@@ -1,13 +1,14 @@
-"""Evaluations of a pretraining in; history.jsonl, TensorBoard and, on the terminal, what the model says of held-out text out."""
+"""Evaluations of a pretraining in; history.jsonl, TensorBoard and what the model says of held-out text out."""
 
 import math
 
 import numpy as np
 import tensorflow as tf
 
+from app.generator import Generator
 from app.terminal import console
 from data.tokenizer import SEP
-from models import generation, gpt
+from models.generation import beam_search
 from models.run_folder import append_history, cut_history
 
 
@@ -17,7 +18,7 @@ class History:
     def __init__(self, folder, trainer, tokenizer, validation, tokens_per_step, losses, shown):
         self.folder, self.trainer, self.tokenizer, self.validation = folder, trainer, tokenizer, validation
         self.tokens_per_step = tokens_per_step
-        self.shown = shown  # `guesses` or `continuations`
+        self.shown = shown  # of `app.objectives.Objective`
         self.losses = losses  # of the steps since the last evaluation
         self.gradient_norm = None  # of the last step
         entries = cut_history(folder, trainer.step)
@@ -84,16 +85,14 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     Returns:
         list of strings: the beginning, " … " and the rest.
     """
-    vocabulary_size = model.output.shape[-1]
+    generator = Generator(model, tokenizer, beginning + tokens)
     beginnings = np.asarray(batch["token_ids"])[:count, :beginning]
     beginnings = [row[: np.argmax(row == SEP) if SEP in row else None] for row in beginnings]
     lines = []
     for row in beginnings:
-        decoder = gpt.Decoder(model, len(row) + tokens)
-        logits, state = decoder.start(row[None], tokens)
-        drawn = generation.sample(decoder, logits, state, np.zeros((1, vocabulary_size), bool),
-                                  np.zeros((1, tokens), np.float32), generation.Sampling(temperature=0),
-                                  forbidden=np.arange(vocabulary_size) < SEP, stop_id=SEP)
-        texts = tokenizer.decode(tf.ragged.stack([row, drawn[0]])).numpy()
+        logits, state = generator.decoder.start(row[None], tokens)
+        best, _ = beam_search(generator.decoder, logits, state, tokens, num_beams=1, length_penalty=0.0,
+                              **generator.options)
+        texts = tokenizer.decode(tf.ragged.stack([row, best[0, 0]])).numpy()
         lines.append(" … ".join(text.decode() for text in texts))
     return lines

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from app.history import continuations, guesses
 from app.terminal import progress_bar
 from data import causal, masking
 from data.cooccurrence import token_vectors
@@ -35,6 +36,7 @@ class Objective:
         backbone, head: as `models.bert.backbone` and `models.heads.masked_lm`.
         examples: `examples(dataset of (step, rows), seed, V)` → dataset of batches for `models.trainer.Trainer`.
         validation: `validation(rows, V, batch size)` → list of such batches, the same every time.
+        shown: `shown(model, tokenizer, batch, count)` → lines that show a person what the model has learned.
     """
 
     kind: str
@@ -43,15 +45,16 @@ class Objective:
     head: Callable
     examples: Callable
     validation: Callable
+    shown: Callable
 
 
 OBJECTIVES = {
     "mlm": Objective("masked_lm", "bert", bert.backbone, heads.masked_lm,
                      lambda dataset, seed, size: masking.masked_examples(dataset, seed, size, MASK_RATE),
-                     masking.validation_examples),
+                     masking.validation_examples, guesses),
     "clm": Objective("causal_lm", "gpt", gpt.backbone, heads.causal_lm,
                      lambda dataset, seed, size: causal.causal_examples(dataset),
-                     lambda rows, size, batch_size: causal.validation_examples(rows, batch_size)),
+                     lambda rows, size, batch_size: causal.validation_examples(rows, batch_size), continuations),
 }
 
 

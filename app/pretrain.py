@@ -65,7 +65,7 @@ def pretrain(
     load_tensorflow()
     import numpy as np
 
-    from app.history import History, continuations, guesses
+    from app.history import History
     from app.objectives import MASK_RATE, OBJECTIVES, build_trainer, start_from_neighbours
     from data.order import training_rows
     from data.prepared import load_prepared
@@ -96,21 +96,21 @@ def pretrain(
     trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
     for name in damaged:
         warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
-    objective = OBJECTIVES[objective]
-    console.print(f"{objective.family} {config.num_layers} × {config.hidden_dim}, "
-                  f"{trainer.model.count_params():,} parameters, " + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
+    chosen = OBJECTIVES[objective]
+    console.print(f"{chosen.family} {config.num_layers} × {config.hidden_dim}, {trainer.model.count_params():,} parameters, "
+                  + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
     rows = accumulate * batch_size  # of a step: an update, which the trainer takes in parts
-    examples = objective.examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
-                                  config.vocabulary_size)
+    examples = chosen.examples(training_rows(prepared.train_rows, seed, trainer.step, rows), seed,
+                               config.vocabulary_size)
     # Spread over the whole file: its rows stand in the order in which the sources were read.
     held_out = np.linspace(0, len(prepared.validation_rows) - 1, min(len(prepared.validation_rows), VALIDATION_ROWS))
-    validation = objective.validation(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64)
+    validation = chosen.validation(prepared.validation_rows[held_out.astype(int)], config.vocabulary_size, 64)
     if not trainer.step:
         # Before the vectors go in: they make guesses, and an untrained model should have none.
         warn(health.first_loss_warning(trainer.evaluate(validation[:1])["loss"], config.vocabulary_size))
         start_from_neighbours(backbone, trainer, prepared.train_rows, seed)
     history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses,
-                      guesses if objective.kind == "masked_lm" else continuations)
+                      chosen.shown)
 
     with stop_signals() as stopped, _bar(budget, trainer) as advance:
         spent = budget.share(trainer.step, trainer.seconds)
@@ -139,11 +139,12 @@ def pretrain(
             raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
     result = history.result or history.evaluate()
     warn(health.plateau_warning(result["validation_loss"], entropy))
-    for part, name in ((backbone, "backbone"), (trainer.model, objective.kind)):
+    for part, name in ((backbone, "backbone"), (trainer.model, chosen.kind)):
         with run_folder.whole(to / f"{name}.weights.h5") as path:
             part.save_weights(path)
-    run_folder.save_config(to, objective.kind, family=objective.family, model=dataclasses.asdict(config), options=options, **result)
-    following = (f"finetune --backbone {to} --data … --to runs/…" if objective.kind == "masked_lm" else
+    run_folder.save_config(to, chosen.kind, family=chosen.family, model=dataclasses.asdict(config), options=options,
+                           **result)
+    following = (f"finetune --backbone {to} --data … --to runs/…" if objective == "mlm" else
                  f'generate {to} "the beginning of a text"')
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f"{result['validation_loss']:.3f}. Next: fromzero {following}", markup=False)

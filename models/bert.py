@@ -1,10 +1,9 @@
 """BERT: a Transformer encoder (Devlin et al. 2019) with present norms and positions, on packed rows."""
 
-import keras
-from keras import ops
+from models import transformer
+from models.layers import same_segment
 
-from models.layers import Unflatten, same_segment
-from models.transformer import block, embed, stack
+MIXED_PLACES = (-1, 1)  # what `LocalMixing` reads: the token before and the one after
 
 
 def backbone(config, name="backbone", rematerialise=False):
@@ -21,12 +20,4 @@ def backbone(config, name="backbone", rematerialise=False):
         `keras.Model`: {"token_ids": int32 (B, L), "segment_ids": int32 (B, L)} → float (B, L, D).
         Its layer "token_embedding" is reversible: `call(x, reverse=True)` gives logits over the vocabulary.
     """
-    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-    segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-    layers = stack(config, mixed_places=(-1, 1), rematerialise=rematerialise)
-    allowed = same_segment(segment_ids)  # (B, L, L)
-    x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
-    for number in range(config.num_layers):
-        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
-    x = Unflatten(name="unflatten")(layers["final_norm"](x), token_ids)  # (B, L, D)
-    return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
+    return transformer.backbone(config, MIXED_PLACES, same_segment, name, rematerialise)

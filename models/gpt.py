@@ -1,12 +1,11 @@
 """GPT: a causal Transformer decoder (Radford et al. 2019) with present norms and positions; step by step with a cache."""
 
-import keras
 from keras import ops
 
-from models.layers import Unflatten, causal
-from models.transformer import block, embed, stack
+from models import transformer
+from models.layers import causal
 
-MIXED_PLACES = (-2, -1)  # what `LocalMixing` may read: the two tokens before
+MIXED_PLACES = (-2, -1)  # what `LocalMixing` reads: the two tokens before
 
 
 def backbone(config, name="backbone", rematerialise=False):
@@ -20,15 +19,7 @@ def backbone(config, name="backbone", rematerialise=False):
         `keras.Model`: {"token_ids": int32 (B, L), "segment_ids": int32 (B, L)} → float (B, L, D).
         Its layer "token_embedding" is reversible: `call(x, reverse=True)` gives logits over the vocabulary.
     """
-    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-    segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
-    layers = stack(config, MIXED_PLACES, rematerialise)
-    allowed = causal(segment_ids)  # (B, L, L)
-    x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
-    for number in range(config.num_layers):
-        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
-    x = Unflatten(name="unflatten")(layers["final_norm"](x), token_ids)  # (B, L, D)
-    return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
+    return transformer.backbone(config, MIXED_PLACES, causal, name, rematerialise)
 
 
 class Decoder:
@@ -89,7 +80,7 @@ class Decoder:
         before, position = -min(MIXED_PLACES), state["position"]
         batch, total = ops.shape(state["token_ids"])
         window = ops.slice(state["token_ids"], (0, position - before), (batch, before + length))
-        x = embed(self.layers, window, ops.cast(window != 0, "int32"))[:, before:]  # (B, length, D)
+        x = transformer.embed(self.layers, window, ops.cast(window != 0, "int32"))[:, before:]  # (B, length, D)
         x = ops.reshape(x, (-1, x.shape[-1]))  # (B·length, D)
         rows, columns = position + ops.arange(length), ops.arange(total)
         distance = rows[:, None] - columns  # (length, total)
@@ -102,7 +93,7 @@ class Decoder:
             return attended
 
         for number in range(self.num_layers):
-            x = block(self.layers, number, x, lambda *arguments, number=number: attend(number, *arguments))
+            x = transformer.block(self.layers, number, x, lambda *arguments, number=number: attend(number, *arguments))
         last = ops.reshape(x, (batch, length, x.shape[-1]))[:, -1]  # (B, D)
         logits = self.layers["token_embedding"](self.layers["final_norm"](last), reverse=True)
         return self.bias(logits), state

@@ -51,9 +51,12 @@ class SelfAttention(keras.layers.Layer):
         """
         projected = ops.matmul(hidden, self.query_key_value)
         if past is None:
-            # Not keras.RematScope: in Keras 3.15 it repeats a layer outside its precision, and on TensorFlow it fails on
-            # bool inputs and on layers that take `training`. What has no weights and no such inputs it cannot get wrong.
-            attend = lambda projected: self._mixed(*self._split(projected, allowed), allowed)  # noqa: E731
+            def attend(projected):
+                return self._mixed(*self._split(projected, allowed), allowed)
+
+            # Not keras.RematScope: in Keras 3.15 it repeats a layer outside its precision, and on TensorFlow it fails
+            # on bool inputs and on layers that take `training`. What has no weights and no such inputs it cannot get
+            # wrong.
             attend = keras.remat(attend) if self.rematerialise else attend
             return ops.matmul(attend(projected), self.output_projection)
         query, key, value = self._split(projected, allowed, position)

@@ -3,10 +3,28 @@
 import keras
 from keras import ops
 
-from models.layers import LocalMixing, SelfAttention, squared_relu
+from models.layers import LocalMixing, SelfAttention, Unflatten, squared_relu
 
 
-def stack(config, mixed_places, rematerialise=False):
+def backbone(config, mixed_places, visible, name, rematerialise):
+    """Token ids in, one vector per position out: what `models.bert.backbone` and `models.gpt.backbone` describe.
+
+    Args:
+        config, mixed_places, rematerialise: as for `stack`.
+        visible: `visible(segment_ids int32 (B, L))` → bool (B, L, L), True where row i may look at column j.
+    """
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
+    layers = stack(config, mixed_places, rematerialise)
+    allowed = visible(segment_ids)  # (B, L, L)
+    x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
+    for number in range(config.num_layers):
+        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
+    x = Unflatten(name="unflatten")(layers["final_norm"](x), token_ids)  # (B, L, D)
+    return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
+
+
+def stack(config, mixed_places, rematerialise):
     """The layers between token ids and the last hidden state.
 
     Args:

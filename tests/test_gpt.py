@@ -1,4 +1,4 @@
-"""No position sees the future, packing changes nothing, and token by token a decoder gives what it gives for a whole row."""
+"""No position sees the future, and token by token a decoder gives what it gives for a whole row."""
 
 import keras
 import numpy as np
@@ -32,17 +32,6 @@ def test_no_position_sees_the_future(model):
         after = model(changed).numpy()[0]
         np.testing.assert_allclose(after[:place], before[:place], atol=1e-6)
         assert np.abs(after[place] - before[place]).max() > 1e-3
-
-
-def test_packed_rows_give_what_single_documents_give(model):
-    lengths = [5, 3, 7]
-    segments = documents(lengths)
-    packed = model(rows([segments])).numpy()[0]
-    single = model(rows([[segment] for segment in segments])).numpy()
-    start = 0
-    for row, length in enumerate(lengths):
-        np.testing.assert_allclose(packed[start : start + length], single[row, :length], atol=1e-5)
-        start += length
 
 
 def test_the_cache_gives_the_logits_of_a_whole_row(model):

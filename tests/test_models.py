@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from data.tokenizer import CLS, SEP
-from models import bert, heads
+from models import bert, gpt, heads
 from models.baseline import BaselineConfig, baseline, table_rows
 from models.config import SIZES, TransformerConfig, from_dict, transformer_config
 from models.layers import ROTARY_BASE
@@ -72,8 +72,9 @@ def test_shapes():
         assert model(inputs).shape == (2, 3) and model(inputs).dtype == tf.float32
 
 
-def test_packed_rows_give_what_single_documents_give():
-    backbone = randomise(bert.backbone(CONFIG))
+@pytest.mark.parametrize("family", [bert, gpt])
+def test_packed_rows_give_what_single_documents_give(family):
+    backbone = randomise(family.backbone(CONFIG))
     lengths = [5, 3, 7]
     segments = documents(lengths)
     packed = backbone(rows([segments])).numpy()[0]
