@@ -23,6 +23,7 @@ import jax.numpy as jnp  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
+from benchmarks import peers  # noqa: E402
 from models import bert, heads  # noqa: E402
 from models.config import TransformerConfig  # noqa: E402
 from models.precision import computing_in  # noqa: E402
@@ -172,6 +173,16 @@ def measure(config, rows, arguments, peak):
                    "first_loss": losses[name][0], "last_loss": losses[name][-1]} for name in sides}
 
 
+def table(results):
+    """The figures as Markdown."""
+    lines = [f"{results['device']}, {results['precision']}: peak of matrix products "
+             f"{results['peak_flops'] / 1e12:.3g} TFLOP/s", "",
+             "| encoder | rows of | side | tokens/s | share of peak |", "|---|---|---|---|---|"]
+    lines += [f"| {run['num_layers']} × {run['hidden_dim']} | {run['sequence_length']} | {run['side']} | "
+              f"{run['tokens_per_second']:,.0f} | {run['share_of_peak']:.1%} |" for run in results["runs"]]
+    return "\n".join(lines)
+
+
 def parse(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["12x512", "12x768"], help="layers x width")
@@ -184,7 +195,7 @@ def parse(words=None):
     parser.add_argument("--repeats", type=int, default=5, help="times that each side is timed; the median counts")
     parser.add_argument("--peak-size", type=int, default=8192, help="of the matrices that the peak is measured with")
     parser.add_argument("--torch", action="store_true", help="measure transformers on PyTorch beside it")
-    parser.add_argument("--to", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--to", type=Path, help="a JSON file for the figures; their table goes beside it")
     return parser.parse_args(words)
 
 
@@ -197,8 +208,6 @@ def main(words=None):
     packages = ("jax", "keras", *(("torch", "transformers") if arguments.torch else ()))
     results = {"device": jax.devices()[0].device_kind, "precision": arguments.precision, "peak_flops": peak,
                "versions": {name: importlib.metadata.version(name) for name in packages}, "runs": []}
-    print(f"{results['device']}, {arguments.precision}: peak {peak / 1e12:.3g} TFLOP/s\n")
-    print("| encoder | rows of | side | tokens/s | share of peak |\n|---|---|---|---|---|")
     vocabulary_size = arguments.vocabulary_size
     if arguments.corpus:
         rows, vocabulary_size = prepared_rows(arguments.corpus)
@@ -213,10 +222,11 @@ def main(words=None):
             for side, figures in measure(config, rows, arguments, peak).items():
                 results["runs"].append({"num_layers": num_layers, "hidden_dim": width, "sequence_length": length,
                                         "vocabulary_size": vocabulary_size, "side": side, **figures})
-                print(f"| {size} | {length} | {side} | {figures['tokens_per_second']:,.0f} | "
-                      f"{figures['share_of_peak']:.1%} |", flush=True)
+            print(f"{size}, rows of {length}: measured", flush=True)
     if arguments.to:
-        arguments.to.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        peers.save(arguments.to, results, table(results))
+    else:
+        print(table(results))
     return results
 
 
