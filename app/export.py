@@ -1,4 +1,4 @@
-"""A fine-tuned run in, a SavedModel that takes raw strings out: served without this project, Keras or Python."""
+"""A run in, a SavedModel that takes raw strings out: served without this project, Keras or Python."""
 
 import collections
 import json
@@ -9,10 +9,9 @@ from pathlib import Path
 
 import tyro
 
-# What both sides of the verification answer: scripts, lengths and characters that tokenizers stumble over.
-EXAMPLES = ("this is a good product", "这是一个很好的产品", "", "  A  film, which… DISAPPOINTS!!", "价格100元，不贵。Good!",
-            "naïve café ＡＢＣ １２３", "a\x00b\x0bc\x1fd\x85e\ufefff\u200b\ufffd 😀👍🏽",
-            "fine<br />acting<BR>yes\r\nno\rmaybe", "word " * 3000, "很" * 3000, "x" * 5000)
+from app.generate import DEFAULTS
+from app.terminal import check_at_least, console, load_tensorflow
+
 # Registered in every TensorFlow of Python, yet nothing outside Python can run them.
 PYTHON_OPERATIONS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 TOLERANCE = 1e-5
@@ -31,23 +30,43 @@ if not unknown:
     loaded = tf.saved_model.load(request["folder"])
     for signature, inputs in request["inputs"].items():
         tensors = {name: tf.constant(values, dtype) for name, (values, dtype) in inputs.items()}
-        answers[signature] = loaded.signatures[signature](**tensors)["probabilities"].numpy().tolist()
+        answer = loaded.signatures[signature](**tensors)
+        answers[signature] = {name: [value.decode() for value in tensor.numpy()] if tensor.dtype == tf.string
+                              else tensor.numpy().tolist() for name, tensor in answer.items()}
 print("\\n" + json.dumps({"unknown": unknown, "answers": answers}))
 """
 
 
-def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
+def export(
+    run: tyro.conf.Positional[Path],
+    *,
+    to: Path,
+    tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float | None = None,
+) -> dict[str, int]:
     """Write a SavedModel that takes raw strings.
 
-    The signature serving_default takes text, tf.string (batch,), and pair where the classifier takes pairs; token_ids
-    takes int32 (batch, length) with [CLS] and [SEP], 0 = padding. Both give probabilities float32 (batch, classes),
-    label string (batch,) and score float32 (batch,), that label's probability. Tokenizer and labels are inside;
-    assets.extra/ has labels.txt and fromzero.json for people. Before the folder gets its name, a process with
-    TensorFlow alone must load it and give the run's own probabilities.
+    Of a classifier, the signature serving_default takes text, tf.string (batch,), and pair where the classifier takes
+    pairs; token_ids takes int32 (batch, length) with [CLS] and [SEP], 0 = padding. Both give probabilities float32
+    (batch, classes), label string (batch,) and score float32 (batch,), that label's probability.
+
+    Of a GPT, serving_default takes prompt, tf.string (batch,), and gives text, string (batch,), another one each time;
+    seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes.
+
+    Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people. Before the folder gets
+    its name, a process with TensorFlow alone must load it and answer as the run does.
 
     Args:
-        run: folder of a fine-tuned run.
+        run: folder of a fine-tuned run, or of one of pretrain --objective clm.
         to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
+        tokens: how many follow a GPT's prompt at most; 100 when left out. This and what stands below is a GPT's alone.
+        temperature: as for generate, whose value counts when left out.
+        top_k: likewise.
+        top_p: likewise.
+        repetition_penalty: likewise.
 
     Returns:
         The operations of the graph and how often each occurs.
@@ -55,38 +74,61 @@ def export(run: tyro.conf.Positional[Path], *, to: Path) -> dict[str, int]:
     to = Path(to)
     if to.exists():
         raise ValueError(f"{to} exists: choose another name or version, such as {to.parent / '2'}, or remove it first")
-
-    from app.terminal import console, load_tensorflow
+    given = {name: value for name, value in (
+        ("tokens", tokens), ("temperature", temperature), ("top_k", top_k), ("top_p", top_p),
+        ("repetition_penalty", repetition_penalty)) if value is not None}
+    check_at_least(1, tokens=given.get("tokens", 1))
 
     load_tensorflow()
     import tensorflow as tf
 
-    from app.classifier import load_classifier
-    from app.serving import serving_module
     from models.run_folder import whole, write_json
 
-    classifier = load_classifier(Path(run))
-    module, signatures = serving_module(classifier)
+    servable = _servable(Path(run), given)
     with whole(to) as temporary:
         try:
-            tf.saved_model.save(module, str(temporary), signatures=signatures)
+            tf.saved_model.save(servable.module, str(temporary), signatures=servable.signatures)
         except tf.errors.OpError as error:  # TensorFlow's own form of "No space left on device" and "Permission denied"
             raise OSError(f"{to} cannot be written: {error.message}") from error
         operations = list_operations(temporary)
-        difference = verify(temporary, operations, classifier)
+        difference = verify(temporary, operations, servable)
         extra = temporary / "assets.extra"
         extra.mkdir()
-        (extra / "labels.txt").write_text("".join(f"{name}\n" for name in classifier.label_names), encoding="utf-8")
-        write_json(extra / "fromzero.json", {
-            "task": classifier.task, "labels": classifier.label_names, "takes_pairs": classifier.takes_pairs,
-            "sequence_length": classifier.sequence_length, "tokenizer": classifier.tokenizer.sha256,
-            "tensorflow": tf.__version__})
+        if "labels" in servable.about:
+            labels = "".join(f"{name}\n" for name in servable.about["labels"])
+            (extra / "labels.txt").write_text(labels, encoding="utf-8")
+        write_json(extra / "fromzero.json", {**servable.about, "tensorflow": tf.__version__})
     console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
     console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives the same "
-                  f"probabilities (largest difference {difference:.1e}).")
+                  f"answers (largest difference of a number {difference:.1e}).")
+    name = next(iter(servable.inputs["serving_default"]))
     console.print(f"SavedModel: {to}\n"
-                  f'  tf.saved_model.load("{to}").signatures["serving_default"](text=tf.constant(["…"]))', markup=False)
+                  f'  tf.saved_model.load("{to}").signatures["serving_default"]({name}=tf.constant(["…"]))', markup=False)
     return operations
+
+
+def _servable(run, given):
+    """The `app.serving.Servable` of a run."""
+    import tensorflow as tf
+
+    from app.classifier import load_classifier
+    from app.generator import load_generator
+    from app.serving import servable_classifier, servable_generator
+    from models.generation import Sampling
+    from models.run_folder import load_config
+
+    # TensorFloat-32, the default on recent GPUs, rounds to 10 bits: answers would differ by 1e-3.
+    with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        if load_config(run, "classifier", "causal_lm")["kind"] == "causal_lm":
+            settings = {**DEFAULTS, **given}
+            return servable_generator(load_generator(run), settings.pop("tokens"), Sampling(**settings))
+        if given:
+            raise ValueError(f"an export draws texts only from a GPT. Received: {', '.join(given)} for the classifier {run}")
+        return servable_classifier(load_classifier(run))
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
 
 
 def list_operations(folder):
@@ -96,7 +138,7 @@ def list_operations(folder):
         {name: how often}, sorted by name; calls of the library's own functions are left out.
 
     Raises:
-        RuntimeError: an operation calls back into Python.
+        RuntimeError: an operation calls back into Python, or is one of XLA's, which not every server has.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -105,45 +147,28 @@ def list_operations(folder):
     functions = {function.signature.name for function in graph.library.function}
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     counts = collections.Counter(node.op for node in nodes if node.op not in functions)
-    if python := [name for name in PYTHON_OPERATIONS if name in counts]:
-        raise RuntimeError(f"an export must run without Python. Found in the graph: {', '.join(python)}")
+    if refused := [name for name in counts if name in PYTHON_OPERATIONS or name.startswith("Xla")]:
+        raise RuntimeError(f"an export must run without Python and XLA. Found in the graph: {', '.join(refused)}")
     return dict(sorted(counts.items()))
 
 
-def verify(folder, operations, classifier):
-    """Loads an export in a process with TensorFlow alone and holds its probabilities against the classifier's.
+def verify(folder, operations, servable):
+    """Loads an export in a process with TensorFlow alone and holds its answers against the run's.
 
     Args:
         folder: the SavedModel.
         operations: names of its operations.
-        classifier: `app.classifier.Classifier` that was exported.
+        servable: the `app.serving.Servable` that was saved.
 
     Returns:
-        The largest difference of a probability.
+        The largest difference of a number.
 
     Raises:
-        RuntimeError: an operation is not core TensorFlow, loading fails, or probabilities differ by more than 1e-5.
+        RuntimeError: an operation is not core TensorFlow, loading fails, a text differs, or a number by more than 1e-5.
     """
     import numpy as np
-    import tensorflow as tf
 
-    from data.batching import encode_examples
-
-    texts = list(EXAMPLES)
-    pairs = texts[::-1] if classifier.takes_pairs else None
-    # TensorFloat-32, the default on recent GPUs, rounds to 10 bits: results would differ by 1e-3.
-    with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    try:
-        expected = classifier.probabilities(texts, pairs)
-        token_ids = encode_examples(
-            classifier.tokenizer, tf.constant(texts), None if pairs is None else tf.constant(pairs),
-            classifier.sequence_length, classifier.segment_length)["token_ids"].numpy()
-    finally:
-        tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
-    request = {"folder": str(folder), "operations": list(operations), "inputs": {
-        "serving_default": {"text": (texts, "string"), **({} if pairs is None else {"pair": (pairs, "string")})},
-        "token_ids": {"token_ids": (token_ids.tolist(), "int32")}}}
+    request = {"folder": str(folder), "operations": list(operations), "inputs": servable.inputs}
     # On the CPU: this process may already hold all of the GPU's memory.
     process = subprocess.run([sys.executable, "-I", "-c", VERIFICATION], input=json.dumps(request), text=True,
                              encoding="utf-8", capture_output=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
@@ -152,7 +177,16 @@ def verify(folder, operations, classifier):
     reply = json.loads(process.stdout.splitlines()[-1])
     if reply["unknown"]:
         raise RuntimeError(f"an export must need core TensorFlow alone. Found: {', '.join(reply['unknown'])}")
-    difference = max(float(np.abs(np.asarray(answer) - expected).max()) for answer in reply["answers"].values())
-    if not difference <= TOLERANCE:  # NaN fails too
-        raise RuntimeError(f"an export must give the run's probabilities to {TOLERANCE}. Received: {difference}")
-    return difference
+    largest = 0.0
+    for signature, outputs in servable.expected.items():
+        for name, expected in outputs.items():
+            answer = reply["answers"][signature][name]
+            if expected.dtype == object:  # texts
+                difference = float("inf") if answer != [text.decode() for text in expected] else 0.0
+            else:
+                difference = float(np.abs(np.asarray(answer) - expected).max())
+            if not difference <= TOLERANCE:  # NaN fails too
+                raise RuntimeError(f"an export must give the run's answers, numbers to {TOLERANCE}. Received: "
+                                   f"{signature}'s {name}, which differ by {difference}")
+            largest = max(largest, difference)
+    return largest

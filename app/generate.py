@@ -6,17 +6,20 @@ import tyro
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow
 
+# Of drawing texts, wherever that is done.
+DEFAULTS = {"tokens": 100, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "repetition_penalty": 1.0}
+
 
 def generate(
     run: tyro.conf.Positional[Path],
     prompts: tyro.conf.Positional[tuple[str, ...]] = ("",),
     *,
-    tokens: int = 100,
+    tokens: int = DEFAULTS["tokens"],
     count: int = 1,
-    temperature: float = 0.8,
-    top_k: int = 0,
-    top_p: float = 0.95,
-    repetition_penalty: float = 1.0,
+    temperature: float = DEFAULTS["temperature"],
+    top_k: int = DEFAULTS["top_k"],
+    top_p: float = DEFAULTS["top_p"],
+    repetition_penalty: float = DEFAULTS["repetition_penalty"],
     num_beams: int = 1,
     length_penalty: float = 1.0,
     seed: int = 0,

@@ -1,4 +1,4 @@
-"""A pretrained GPT's run folder in, what goes on with texts out: what pretraining and generate share."""
+"""A pretrained GPT's run folder in, what goes on with texts out: what pretraining, generate and export share."""
 
 import dataclasses
 import functools
@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data.tokenizer import CLS, SEP, SPECIAL_TOKENS, Tokenizer
+from data.batching import cleaned
+from data.tokenizer import CLS, PAD, SEP, SPECIAL_TOKENS, Tokenizer
 from models import gpt, heads
 from models.config import TransformerConfig, from_dict
-from models.generation import beam_search, draw
+from models.generation import beam_search, draw, sample
 from models.run_folder import load_config
 
 
@@ -38,10 +39,33 @@ class Generator:
         token_ids = np.arange(self.tokenizer.vocabulary_size)
         return {"forbidden": (token_ids < len(SPECIAL_TOKENS)) & (token_ids != SEP), "stop_id": SEP}
 
-    def beginning(self, prompt):
-        """A prompt's token ids, int32 (1, n): of one longer than the model sees, the end."""
-        token_ids = np.concatenate([[CLS], self.tokenizer.encode(tf.constant([prompt])).flat_values.numpy()])
-        return token_ids[None, -self.sequence_length :].astype(np.int32)
+    def beginning(self, prompts):
+        """Prompts' token ids: tf.string (B,) → int32 (B, n), padded on the left; of what the model cannot see, the end."""
+        token_ids = self.tokenizer.encode(cleaned(prompts))
+        token_ids = tf.concat([tf.fill([token_ids.nrows(), 1], CLS), token_ids], axis=1)[:, -self.sequence_length :]
+        shape = tf.maximum(token_ids.bounding_shape(), [0, 1])  # a column of no prompts too
+        return tf.reverse(tf.reverse(token_ids, [1]).to_tensor(PAD, shape=shape), [1])
+
+    def texts(self, prompts, seeds, num_tokens, sampling):
+        """Goes on with several texts at once. Runs eagerly and in a SavedModel.
+
+        Args:
+            prompts: tf.string (B,).
+            seeds: int32 (B,): the text of a prompt and a seed is the one that `stream` writes.
+            num_tokens: N, how many tokens follow at most.
+            sampling: `models.generation.Sampling`.
+
+        Returns:
+            tf.string (B,), prompts included.
+        """
+        beginning = self.beginning(prompts)
+        uniform = tf.map_fn(lambda seed: _uniform(seed, num_tokens), seeds, fn_output_signature=tf.float32)  # (B, N)
+        present = tf.math.bincount(beginning, minlength=self.tokenizer.vocabulary_size,
+                                   maxlength=self.tokenizer.vocabulary_size, binary_output=True, axis=-1)
+        logits, state = self.decoder.start(beginning, num_tokens)
+        drawn = sample(self.decoder, logits, state, present > 0, tf.ensure_shape(uniform, [None, num_tokens]), sampling,
+                       **self.options)
+        return self.tokenizer.decode(tf.concat([beginning, drawn], axis=1))
 
     def stream(self, prompt, num_tokens, sampling, seed):
         """Goes on with a text, token by token.
@@ -55,10 +79,10 @@ class Generator:
         Yields:
             The text's next characters; the prompt first, as the tokenizer reads it.
         """
-        beginning = self.beginning(prompt)
+        beginning = self.beginning(tf.constant([prompt]))
         text = ""
-        token_ids = list(beginning[0])
-        uniform = np.random.default_rng(seed).random((num_tokens, 1)).astype(np.float32)
+        token_ids = beginning[0].numpy().tolist()
+        uniform = _uniform(seed, num_tokens)[:, None]  # (N, 1)
         logits, state = self.decoder.start(beginning, num_tokens)
         present = np.zeros((1, self.tokenizer.vocabulary_size), bool)
         present[0, token_ids] = True
@@ -76,7 +100,7 @@ class Generator:
 
     def best(self, prompt, num_tokens, num_beams, length_penalty):
         """The most probable continuation that a beam finds, with the prompt before it."""
-        beginning = tf.constant(self.beginning(prompt))
+        beginning = self.beginning(tf.constant([prompt]))
         whole = tf.concat([beginning, self._search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
         return self.tokenizer.decode(whole).numpy()[0].decode()
 
@@ -101,6 +125,11 @@ class Generator:
             return search
 
         return graph
+
+
+def _uniform(seed, num_tokens):
+    """Where in its distribution each token is taken: float32 (N,) in [0, 1), the same in eager and in graph mode."""
+    return tf.random.stateless_uniform((num_tokens,), [seed, 0])
 
 
 def load_generator(folder):

@@ -1,24 +1,45 @@
-"""A classifier in, a tf.Module with two signatures out: all that answers strings, as core TensorFlow operations."""
+"""A classifier or a generator in, what becomes a SavedModel out: all that answers strings, as core operations."""
 
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 
 from data.batching import encode_examples
 from data.packing import segment_ids
 
+# What both sides of the verification answer: scripts, lengths and characters that tokenizers stumble over.
+EXAMPLES = ("this is a good product", "这是一个很好的产品", "", "  A  film, which… DISAPPOINTS!!", "价格100元，不贵。Good!",
+            "naïve café ＡＢＣ １２３", "a\x00b\x0bc\x1fd\x85e\ufefff\u200b\ufffd 😀👍🏽",
+            "fine<br />acting<BR>yes\r\nno\rmaybe", "word " * 3000, "很" * 3000, "x" * 5000)
 
-def serving_module(classifier):
-    """The tokenizer, the weights and the functions of an export.
+
+@dataclasses.dataclass(frozen=True)
+class Servable:
+    """What an export writes, and what its signatures must answer.
+
+    Attributes:
+        module: `tf.Module` that holds the tokenizer and the weights.
+        signatures: {name: concrete function}.
+        inputs: {signature: {input: (values, name of the dtype)}} to call each signature with once.
+        expected: {signature: {output: np.ndarray}}: what the run itself answers; outputs that are random are left out.
+        about: what the export tells people, JSON types.
+    """
+
+    module: object
+    signatures: dict
+    inputs: dict
+    expected: dict
+    about: dict
+
+
+def servable_classifier(classifier):
+    """A `Servable` of text, or text and pair → probabilities, label, score; and of token_ids → the same.
 
     Args:
         classifier: `app.classifier.Classifier`.
-
-    Returns:
-        (`tf.Module`, {signature name: concrete function}) for `tf.saved_model.save`.
     """
-    module = tf.Module(name="fromzero")
-    module.tokenizer = classifier.tokenizer
-    # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
-    module.weights = [weight.value for weight in classifier.model.weights]
+    module = _module(classifier)
     labels = tf.constant(classifier.label_names)
 
     def answer(tokens):
@@ -27,9 +48,11 @@ def serving_module(classifier):
         return {"probabilities": probabilities, "label": tf.gather(labels, best),
                 "score": tf.reduce_max(probabilities, axis=-1)}
 
+    def encode(text, pair=None):
+        return encode_examples(classifier.tokenizer, text, pair, classifier.sequence_length, classifier.segment_length)
+
     def from_text(text, pair=None):
-        return answer(encode_examples(classifier.tokenizer, text, pair, classifier.sequence_length,
-                                      classifier.segment_length))
+        return answer(encode(text, pair))
 
     def from_token_ids(token_ids):
         longest = classifier.sequence_length
@@ -37,11 +60,60 @@ def serving_module(classifier):
             tf.shape(token_ids)[1], longest, f"token_ids may have at most {longest} columns: this model's longest row")
         return answer({"token_ids": token_ids, "segment_ids": segment_ids(token_ids)})
 
-    texts = {name: tf.TensorSpec([None], tf.string, name=name)
-             for name in (("text", "pair") if classifier.takes_pairs else ("text",))}
+    given = {"text": list(EXAMPLES), **({"pair": list(EXAMPLES[::-1])} if classifier.takes_pairs else {})}
+    texts = {name: tf.TensorSpec([None], tf.string, name=name) for name in given}
     ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
     module.from_text, module.from_token_ids = (tf.function(signature, autograph=False)
                                                  for signature in (from_text, from_token_ids))
-    return module, {"serving_default": module.from_text.get_concrete_function(**texts),
-                    "token_ids": module.from_token_ids.get_concrete_function(ids)}
+    expected = {"probabilities": classifier.probabilities(*given.values())}
+    return Servable(
+        module,
+        {"serving_default": module.from_text.get_concrete_function(**texts),
+         "token_ids": module.from_token_ids.get_concrete_function(ids)},
+        {"serving_default": {name: (values, "string") for name, values in given.items()},
+         "token_ids": {"token_ids": (encode(**given)["token_ids"].numpy().tolist(), "int32")}},
+        {"serving_default": expected, "token_ids": expected},
+        {"task": classifier.task, "labels": classifier.label_names, "takes_pairs": classifier.takes_pairs,
+         "sequence_length": classifier.sequence_length, "tokenizer": classifier.tokenizer.sha256})
 
+
+def servable_generator(generator, num_tokens, sampling):
+    """A `Servable` of prompt → text, another one each time; and of prompt and seed → text, always the same one.
+
+    Args:
+        generator: `app.generator.Generator`.
+        num_tokens, sampling: as for its `texts`.
+    """
+    module = _module(generator)
+
+    def seeded(prompt, seed):
+        return {"text": generator.texts(prompt, seed, num_tokens, sampling)}
+
+    def default(prompt):
+        # The operation itself: tf.random would put a seed into the graph, and every server would say the same.
+        seeds = tf.raw_ops.RandomUniformInt(shape=tf.shape(prompt), minval=0, maxval=np.iinfo(np.int32).max)
+        return seeded(prompt, seeds)
+
+    prompt = tf.TensorSpec([None], tf.string, name="prompt")
+    module.default, module.seeded = (tf.function(signature, autograph=False) for signature in (default, seeded))
+    prompts, seeds = (list(EXAMPLES), "string"), (list(range(len(EXAMPLES))), "int32")
+    with tf.device("CPU"):  # as the verification: a last digit may choose another token
+        texts = generator.texts(tf.constant(prompts[0]), tf.constant(seeds[0]), num_tokens, sampling)
+    return Servable(
+        module,
+        {"serving_default": module.default.get_concrete_function(prompt),
+         "seeded": module.seeded.get_concrete_function(prompt, tf.TensorSpec([None], tf.int32, name="seed"))},
+        {"serving_default": {"prompt": prompts}, "seeded": {"prompt": prompts, "seed": seeds}},
+        {"serving_default": {},
+         "seeded": {"text": texts.numpy()}},
+        {"task": "generate", "tokens": num_tokens, **dataclasses.asdict(sampling),
+         "sequence_length": generator.sequence_length, "tokenizer": generator.tokenizer.sha256})
+
+
+def _module(run):
+    """A `tf.Module` with a classifier's or a generator's tokenizer and weights."""
+    module = tf.Module(name="fromzero")
+    module.tokenizer = run.tokenizer
+    # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
+    module.weights = [weight.value for weight in run.model.weights]
+    return module

@@ -109,7 +109,7 @@ def sample(decoder, logits, state, present, uniform, sampling, *, forbidden, sto
     def draw_next(number, drawn, *arguments):
         column = ops.slice(uniform, (0, number), (batch, 1))[:, 0]
         token_ids, *arguments = draw(decoder, *arguments, column, sampling, forbidden=forbidden, stop_id=stop_id)
-        return number + 1, ops.slice_update(drawn, (0, number), token_ids[:, None]), *arguments
+        return number + 1, ops.where(ops.arange(room) == number, token_ids[:, None], drawn), *arguments
 
     nothing, finished = ops.zeros((batch, room), "int32"), ops.zeros((batch,), "bool")
     return ops.while_loop(unfinished, draw_next, (0, nothing, logits, state, present, finished))[1]
@@ -165,7 +165,7 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
         lengths = ops.take_along_axis(longer, beams, axis=1)
         finished = ops.logical_or(ops.take_along_axis(finished, beams, axis=1), token_ids == stop_id)
         drawn = ops.take_along_axis(drawn, beams[:, :, None], axis=1)
-        drawn = ops.slice_update(drawn, (0, 0, number), token_ids[:, :, None])
+        drawn = ops.where(ops.arange(room) == number, token_ids[:, :, None], drawn)
         chosen = ops.reshape(rows + beams, (-1,))  # (B·K,)
         state = {name: value if name == "position" else ops.take(value, chosen, axis=0) for name, value in state.items()}
         read = ops.reshape(ops.where(token_ids == 0, stop_id, token_ids), (-1,))

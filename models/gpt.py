@@ -72,8 +72,8 @@ class Decoder:
         Returns:
             (float32 (B, V) logits of the next token, state).
         """
-        all_ids = ops.slice_update(state["token_ids"], (0, state["position"]), token_ids[:, None])
-        return self._read({**state, "token_ids": all_ids}, 1)
+        here = ops.arange(ops.shape(state["token_ids"])[1]) == state["position"]
+        return self._read({**state, "token_ids": ops.where(here, token_ids[:, None], state["token_ids"])}, 1)
 
     def _read(self, state, length):
         """Reads the next `length` tokens that stand in the state."""

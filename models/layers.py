@@ -60,7 +60,7 @@ class SelfAttention(keras.layers.Layer):
             attend = keras.remat(attend) if self.rematerialise else attend
             return ops.matmul(attend(projected), self.output_projection)
         query, key, value = self._split(projected, allowed, position)
-        past = ops.slice_update(past, (0, 0, 0, position, 0), ops.stack([key, value], axis=1))
+        past = _put(past, ops.stack([key, value], axis=1), position)
         key, value = ops.unstack(past, axis=1)
         return ops.matmul(self._mixed(query, key, value, allowed), self.output_projection), past
 
@@ -91,6 +91,17 @@ class SelfAttention(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads, "rematerialise": self.rematerialise}
+
+
+def _put(past, new, position):
+    """Keys and values (B, 2, H, T, d) with (B, 2, H, n, d) at the places from `position` on."""
+    # Not ops.slice_update: on TensorFlow that is an operation of XLA, which some servers lack.
+    shape = ops.shape(past)
+    batch, _, num_heads, total, width = shape
+    rows = ops.arange(batch * 2 * num_heads)[:, None] * total  # where each head's places begin
+    places = ops.reshape(rows + position + ops.arange(ops.shape(new)[3]), (-1, 1))  # (B·2·H·n, 1)
+    flat = ops.scatter_update(ops.reshape(past, (-1, width)), places, ops.reshape(new, (-1, width)))
+    return ops.reshape(flat, shape)
 
 
 def same_segment(segment_ids):

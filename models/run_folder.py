@@ -69,7 +69,7 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm" or "classifier".
+        kind: "masked_lm", "causal_lm" or "classifier".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)
@@ -78,8 +78,11 @@ def save_config(folder, kind, **values):
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def load_config(folder, kind):
+def load_config(folder, *kinds):
     """Reads a finished run's config and holds the run's files against the hashes in it.
+
+    Args:
+        kinds: what the run may be, as `save_config` was told.
 
     Raises:
         FileNotFoundError: no such run, or one that was not finished.
@@ -95,8 +98,8 @@ def load_config(folder, kind):
         found, number, hashes = config["kind"], config["format"], config["sha256"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} must be JSON as a training writes it. Received: {error!r}") from None
-    if number != FORMAT or found != kind:
-        raise ValueError(f"{folder} must be a {kind} run of format {FORMAT}. Received: kind={found}, format={number}")
+    if number != FORMAT or found not in kinds:
+        raise ValueError(f"{folder} must be a {' or '.join(kinds)} run of format {FORMAT}. Received: kind={found}, format={number}")
     for name, wanted in hashes.items():
         if not (folder / name).exists() or sha256(folder / name) != wanted:
             raise ValueError(f"{folder / name} must be the file that was saved with the run (SHA-256 in config.json). "

@@ -1,11 +1,13 @@
 """An export answers as the run does: loaded in this process, in TensorFlow alone and through the C API."""
 
 import ctypes
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from app.classifier import load_classifier
 from app.export import PYTHON_OPERATIONS, export, list_operations, verify
+from app.serving import servable_classifier
 from data.batching import cleaned, encode_examples
 from data.sources import clean_text
 
@@ -31,6 +34,11 @@ def exported(classifier_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def classifier(classifier_run):
     return load_classifier(classifier_run)
+
+
+@pytest.fixture(scope="module")
+def servable(classifier):
+    return servable_classifier(classifier)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +112,6 @@ def test_labels_for_people(exported, classifier):
 
 
 def test_pairs(classifier_run, classifier, tmp_path, monkeypatch):
-    import dataclasses
-
     takes_pairs = dataclasses.replace(classifier, takes_pairs=True)
     monkeypatch.setattr("app.classifier.load_classifier", lambda run: takes_pairs)
     export(classifier_run, to=tmp_path / "pairs")
@@ -151,20 +157,25 @@ def test_python_operations_are_refused(tmp_path):
         list_operations(tmp_path / "python")
 
 
-def test_verification_notices(exported, classifier):
+def test_verification_notices(exported, servable):
     folder, operations = exported
     with pytest.raises(RuntimeError, match="NoSuchOperation"):
-        verify(folder, [*operations, "NoSuchOperation"], classifier)
+        verify(folder, [*operations, "NoSuchOperation"], servable)
+    probabilities = servable.expected["token_ids"]["probabilities"]
+    labels = np.array([b"another"] * len(probabilities), object)
+    for other in ({"probabilities": probabilities + 2e-5}, {"probabilities": probabilities * np.nan}, {"label": labels}):
+        differing = dataclasses.replace(servable, expected={**servable.expected, "token_ids": other})
+        with pytest.raises(RuntimeError, match=f"must give the run's answers.*token_ids's {next(iter(other))}"):
+            verify(folder, operations, differing)
 
-    class Other:
-        def __getattr__(self, name):
-            return getattr(classifier, name)
 
-        def probabilities(self, texts, pairs=None):
-            return classifier.probabilities(texts, pairs) + 2e-5
-
-    with pytest.raises(RuntimeError, match="must give the run's probabilities"):
-        verify(folder, operations, Other())
+def test_an_operation_of_xla_is_refused(tmp_path):
+    module = tf.Module()
+    module.call = tf.function(lambda x: keras.ops.slice_update(x, (0,), x[:1]),
+                              input_signature=[tf.TensorSpec([3], tf.float32)])
+    tf.saved_model.save(module, str(tmp_path / "xla"))
+    with pytest.raises(RuntimeError, match="XLA.*XlaDynamicUpdateSlice"):
+        list_operations(tmp_path / "xla")
 
 
 def c_library():

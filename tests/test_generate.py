@@ -1,10 +1,13 @@
 """A GPT pretrained on a few sentences goes on with them, streams what it would give at once, and says what it cannot do."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from app.__main__ import main
+from app.export import export
 from app.generate import generate
 from app.generator import load_generator
 from app.prepare import prepare
@@ -59,14 +62,33 @@ def test_a_seed_decides_and_every_text_of_a_count_has_its_own(gpt_run):
 
 def test_prompts_of_every_length(gpt_run):
     generator = load_generator(gpt_run)
-    assert generator.beginning("").tolist() == [[CLS]]
-    long = generator.beginning("the film " * 100)
-    assert long.shape == (1, 64) and CLS not in long
+    alone = [generator.beginning(tf.constant([text])).numpy()[0] for text in ("", "this hotel", "the film " * 100)]
+    assert alone[0].tolist() == [CLS] and len(alone[2]) == 64 and CLS not in alone[2]
+    together = generator.beginning(tf.constant(["", "this hotel", "the film " * 100])).numpy()
+    for row, expected in zip(together, alone):
+        np.testing.assert_array_equal(row, [0] * (64 - len(expected)) + expected.tolist())
     pieces = list(generator.stream("the film " * 100, 70, Sampling(), 0))  # past the length it was trained on
     assert len("".join(pieces)) > len(pieces[0])
 
 
-def test_mistakes_are_one_line(gpt_run, pretrained_run, labelled_csv, tmp_path, capsys):
+def test_an_export_writes_what_generate_writes(gpt_run, tmp_path):
+    operations = export(gpt_run, to=tmp_path / "1", tokens=40, temperature=1.5, repetition_penalty=1.1)
+    assert "StatelessWhile" in operations and not any(name.startswith("Xla") for name in operations)
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    prompts, seeds = ["", "this hotel", "这部", "the film " * 100], [5, 5, 7, 0]
+    for some in (slice(0, 4), slice(1, 2)):
+        texts = signatures["seeded"](prompt=tf.constant(prompts[some]), seed=tf.constant(seeds[some]))["text"].numpy()
+        assert [text.decode() for text in texts] == [
+            generate(gpt_run, prompt, seed=seed, tokens=40, temperature=1.5, repetition_penalty=1.1)[0]
+            for prompt, seed in zip(prompts[some], seeds[some])]
+    assert signatures["seeded"](prompt=tf.constant([], tf.string), seed=tf.constant([], tf.int32))["text"].shape == (0,)
+    many = signatures["serving_default"](prompt=tf.constant([""] * 16))["text"].numpy()
+    assert len(set(many)) > 1 and set(many) != set(signatures["serving_default"](prompt=tf.constant([""] * 16))["text"].numpy())
+    about = json.loads((tmp_path / "1" / "assets.extra" / "fromzero.json").read_text(encoding="utf-8"))
+    assert about["task"] == "generate" and about["tokens"] == 40 and about["top_p"] == 0.95
+
+
+def test_mistakes_are_one_line(gpt_run, classifier_run, pretrained_run, labelled_csv, tmp_path, capsys):
     for arguments, rule in (([gpt_run, "a", "--temperature", "-1"], "temperature must be 0 or more"),
                             ([gpt_run, "a", "--tokens", "0"], "--tokens must be at least 1"),
                             ([gpt_run, "a", "--num-beams", "2", "--count", "2"], "one text for each beginning"),
@@ -74,5 +96,13 @@ def test_mistakes_are_one_line(gpt_run, pretrained_run, labelled_csv, tmp_path, 
         assert main(["generate", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error
+    for arguments, rule in (([classifier_run, "--top-k", "5"], "only from a GPT. Received: top_k"),
+                            ([gpt_run, "--tokens", "0"], "--tokens must be at least 1"),
+                            ([gpt_run, "--top-p", "2"], "top_p must be above 0 and at most 1"),
+                            ([pretrained_run], "must be a classifier or causal_lm run")):
+        assert main(["export", *map(str, arguments), "--to", str(tmp_path / "export")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and rule in error
+        assert not (tmp_path / "export").exists()
     assert main(["finetune", "--data", str(labelled_csv), "--backbone", str(gpt_run), "--to", str(tmp_path / "run")]) == 2
     assert "must be a masked_lm run" in capsys.readouterr().err
