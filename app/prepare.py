@@ -24,6 +24,8 @@ def prepare(
     text_column: str | None = None,
     whole_files: bool = False,
     keep_case: bool = False,
+    characters: bool = False,
+    validation: tuple[str, ...] = (),
     validation_share: float = 0.01,
     near_duplicates: float = 0.8,
     max_skipped: int = 1000,
@@ -42,17 +44,19 @@ def prepare(
         text_column: the column that holds the text; found by its name if not given.
         whole_files: a .txt file is one document, not one a line.
         keep_case: do not lower-case.
-        validation_share: part of the documents held back for measuring the loss.
+        characters: tokens are characters, in their case; ends of lines are tokens too.
+        validation: sources to measure the loss on, all of their documents; none = a share of the corpus.
+        validation_share: that share.
         near_duplicates: documents whose sets of shingles overlap by this share or more are duplicates (Jaccard).
         max_skipped: stop after so many unreadable rows.
     """
     check_at_least(8, sequence_length=sequence_length)
-    if tokenizer and (keep_case or vocabulary_size is not None):
-        raise ValueError("--vocabulary-size and --keep-case are of a tokenizer trained here: leave them out beside "
-                         "--tokenizer")
+    if tokenizer and (keep_case or characters or vocabulary_size is not None):
+        raise ValueError("--vocabulary-size, --keep-case and --characters are of a tokenizer trained here: leave them out "
+                         "beside --tokenizer")
     vocabulary_size = VOCABULARY_SIZE if vocabulary_size is None else vocabulary_size
     check_at_least(1, vocabulary_size=vocabulary_size)
-    to, sources, held_out = Path(to), as_tuple(sources), as_tuple(held_out)
+    to, sources, held_out, validation = Path(to), as_tuple(sources), as_tuple(held_out), as_tuple(validation)
     if not 0 < validation_share < 1:
         raise ValueError(f"--validation-share must be above 0 and below 1. Received: {validation_share}")
     from data.sources import SkippedRows, fingerprint, read_texts
@@ -61,10 +65,11 @@ def prepare(
     recipe = {
         "sources": {source: fingerprint(source) for source in sources},
         "held_out": {source: fingerprint(source) for source in held_out},
+        "validation": {source: fingerprint(source) for source in validation},
         "tokenizer": fingerprint_file(tokenizer) if tokenizer else None,
         "vocabulary_size": vocabulary_size, "sequence_length": sequence_length, "text_column": text_column,
-        "whole_files": whole_files, "keep_case": keep_case, "validation_share": validation_share,
-        "near_duplicates": near_duplicates,
+        "whole_files": whole_files, "keep_case": keep_case, "characters": characters,
+        "validation_share": validation_share, "near_duplicates": near_duplicates,
     }
     if to.exists():
         manifest = _prepared_already(to, recipe)
@@ -87,15 +92,17 @@ def prepare(
             corpus = build_corpus(
                 read_texts(sources, skipped, text_column, whole_files=whole_files), folder,
                 held_out=read_texts(held_out, skipped, text_column, whole_files=whole_files),
+                validation=read_texts(validation, skipped, text_column, whole_files=whole_files),
                 validation_share=validation_share, near_duplicates=near_duplicates, progress=advance)
         counts = corpus.counts
         if not counts["train"] or not counts["validation"]:
-            raise ValueError("a corpus needs at least two different documents. "
+            raise ValueError("a corpus needs at least two different documents, one to learn from and one to measure by. "
                              f"Received: {counts} from {', '.join(sources)}")
         if reader is None:
             sample = corpus.documents("train", most_bytes=SAMPLE_BYTES)
             with progress_bar("train the tokenizer", len(sample), "documents") as advance:
-                reader = train_tokenizer(sample, vocabulary_size, lower_case=not keep_case, progress=advance)
+                reader = train_tokenizer(sample, vocabulary_size, lower_case=not keep_case, characters=characters,
+                                         progress=advance)
         rows, token_counts = {}, {}
         for split in ("train", "validation"):
             with progress_bar(f"encode and pack {split}", counts[split], "documents") as advance:

@@ -41,8 +41,8 @@ class Corpus:
     """Documents on disk until `close`, or the end of a `with` block, removes them.
 
     Attributes:
-        counts: read = empty + exact_duplicates + near_duplicates + contaminated + train + validation;
-            characters: in the texts read; held_out: the texts kept away.
+        counts: read = empty + exact_duplicates + near_duplicates + contaminated + train + validation (the last unless
+            texts were given for it); characters: in the texts read; held_out: the texts kept away.
         near_duplicates: up to five pairs (the text that stayed or is held out, the text that went for it).
     """
 
@@ -82,7 +82,7 @@ class Corpus:
 
 
 def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (),
-                 validation_share: float = 0.01, near_duplicates: float = 0.8, minimum_characters: int = 2,
+                 validation: Iterable[str] = (), validation_share: float = 0.01, near_duplicates: float = 0.8, minimum_characters: int = 2,
                  progress: Callable[[int], None] | None = None) -> Corpus:
     """Reads texts into a corpus.
 
@@ -90,6 +90,8 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
         texts: cleaned, as `data.sources.read_texts` gives them.
         folder: where the spool file goes; it takes as much space as the texts.
         held_out: cleaned texts that must not stand in the corpus, nor nearly.
+        validation: cleaned texts that are the split validation, every one of them; what equals one of them, or
+            nearly, does not stand in the split train. None = a share of `texts`.
         validation_share: the part of the documents in the split validation. The split of a document depends
             on its own text alone; but of two documents or more each split gets at least one (if the share is
             not 0).
@@ -112,6 +114,8 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
         with open(spool, "wb") as file:
             index = _Index(file, minimum_characters, progress)
             held_out_counts = index.add(held_out)
+            first = len(index.hashes)
+            index.add(validation)
             protected = len(index.hashes)
             counts = index.add(texts)
         hashes = np.frombuffer(index.hashes, np.uint64)
@@ -123,7 +127,8 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
                               near_duplicates, protected)
         twins = np.maximum(equal, near)  # a text has at most one of them
         own = np.arange(len(hashes)) >= protected
-        splits = _split(hashes, own & (twins < 0), validation_share)
+        splits = _split(hashes, own & (twins < 0), 0 if protected > first else validation_share)
+        splits[first:protected] = b"v"
         counts.update(exact_duplicates=int((own & (equal >= protected)).sum()),
                       near_duplicates=int((own & (near >= protected)).sum()),
                       contaminated=int((own & (twins >= 0) & (twins < protected)).sum()),

@@ -12,6 +12,7 @@ import pytest
 from app.__main__ import main
 from app.prepare import prepare
 from data.prepared import load_prepared
+from data.tokenizer import CLS
 
 SENTENCES = [f"the {adjective} cat number {number} sat on the {place} and looked at the {thing} for a long time"
              for number, (adjective, place, thing) in enumerate(
@@ -59,6 +60,33 @@ def test_held_out_documents_are_taken_out(text, tmp_path):
     counts = prepare((str(text),), held_out=(str(held_out),), to=tmp_path / "corpus", **OPTIONS)["documents"]
     assert counts["held_out"] == 7
     assert counts["contaminated"] >= 7
+
+
+def test_given_validation_is_measured_on_whole_and_not_learned(text, tmp_path):
+    measured = tmp_path / "validation.txt"
+    measured.write_text("\n".join([*SENTENCES[:3], SENTENCES[0], "a new one"]), encoding="utf-8")
+    options = {**OPTIONS, "near_duplicates": 1.0}
+    counts = prepare((str(text),), validation=(str(measured),), to=tmp_path / "corpus", **options)["documents"]
+    assert (counts["validation"], counts["contaminated"], counts["held_out"]) == (5, 4, 0)  # the first stands there twice
+    assert counts["train"] == len(SENTENCES) + 1 - 3
+    prepared = load_prepared(tmp_path / "corpus")
+    assert (prepared.validation_rows == CLS).sum() == 5
+    with pytest.raises(ValueError, match="validation"):
+        prepare((str(text),), to=tmp_path / "corpus", **options)
+
+
+def test_characters_keep_case_and_lines(tmp_path):
+    play = "First Citizen:\nSpeak,  speak!\n\nAll:\n…"
+    (tmp_path / "play.txt").write_text(play + " 好", encoding="utf-8")
+    (tmp_path / "end.txt").write_text(play, encoding="utf-8")
+    prepare((str(tmp_path / "play.txt"),), validation=(str(tmp_path / "end.txt"),), characters=True, whole_files=True,
+            near_duplicates=1.0, sequence_length=64, to=tmp_path / "corpus")
+    prepared = load_prepared(tmp_path / "corpus")
+    assert prepared.tokenizer.vocabulary[5:] == sorted({*play.replace(" ", "▁").replace("…", "."), "好"})
+    (row,) = prepared.validation_rows.astype(np.int32)
+    assert prepared.tokenizer.decode([row]).numpy()[0].decode() == play.replace("  ", " ").replace("…", "...")
+    assert main(["prepare", str(tmp_path / "play.txt"), "--to", str(tmp_path / "few"), "--characters",
+                 "--vocabulary-size", "6"]) == 2
 
 
 def test_a_given_tokenizer_is_used(text, tmp_path):

@@ -28,6 +28,15 @@ def test_capitals_stay_when_asked():
     assert tokenizer.decode(tokenizer.encode(["The Film"])).numpy().tolist() == [b"The Film"]
 
 
+def test_characters_alone_when_asked():
+    tokenizer = train_tokenizer(["Aa a\n\nbb 很", "b"], 100, characters=True)
+    assert tokenizer.vocabulary[5:] == ["\n", "A", "a", "b", "▁", "很"]
+    few = train_tokenizer(["Aa a\n\nbb 很", "b"], 8, characters=True)
+    assert few.vocabulary[5:] == ["\n", "b", "▁"]  # of "\n" and "a", as frequent, the first
+    with pytest.raises(ValueError, match="room for two.*Received: 5 different characters, room for 1"):
+        train_tokenizer(["Aa a\n\nbb 很", "b"], 6, characters=True)
+
+
 def test_a_small_corpus_yields_a_small_vocabulary():
     assert train_tokenizer(["good"], 30_000).vocabulary_size < 100
 
