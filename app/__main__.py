@@ -12,7 +12,7 @@ COMMANDS = {
     "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
-    "evaluate": "measure a classifier on labelled text; JSON and an HTML page",
+    "evaluate": "measure a classifier on labelled text, or a GPT on text; JSON and an HTML page",
     "predict": "classify texts from the command line, standard input or a file",
     "export": "write a SavedModel that takes raw strings",
     "doctor": "say what is installed, what would go wrong, and how to mend it",

@@ -1,4 +1,4 @@
-"""A fine-tuned run and labelled text in, how good and how trustworthy the classifier is out: JSON and an HTML page."""
+"""A run and text in, how good it is out: a classifier on labels, as JSON and an HTML page; a GPT on plain text, as JSON."""
 
 import hashlib
 import json
@@ -20,19 +20,21 @@ def evaluate(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    whole_files: bool = False,
     report: Path | None = None,
     bootstrap_samples: int = 1000,
     seed: int = 0,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labelled text.
+    """Measure a classifier on labelled text, or a GPT on plain text: how well it foretells it.
 
     Args:
-        run: folder of a fine-tuned run.
-        data: labelled sources: files, globs, folders, tfds:NAME:SPLIT, sample:NAME.
+        run: folder of a fine-tuned run, or of one of pretrain --objective clm.
+        data: labelled sources, for a GPT sources of text: files, globs, folders, tfds:NAME:SPLIT, sample:NAME.
         text_column: column of the text; found when left out.
         pair_column: column of the second text, for a classifier of text pairs.
         label_column: column of the label; found when left out.
+        whole_files: for a GPT, a .txt file is one text, not one a line.
         report: where the .json and the .html go, the ending left out; RUN/evaluation-… when left out.
             An earlier evaluation of the same data is replaced, anything else is not.
         bootstrap_samples: resamples for the 95 % intervals.
@@ -40,13 +42,22 @@ def evaluate(
         max_skipped: stop after so many unreadable rows.
 
     Returns:
-        What the JSON file holds: `models.metrics.classification_metrics` and the run, the data, the counts, notes
-        and the worst mistakes.
+        What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
+        counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, the run and the data.
     """
     check_at_least(0, seed=seed, bootstrap_samples=bootstrap_samples)
     data = as_tuple(data)
     if not data:
-        raise ValueError("evaluate needs at least one source of labelled text. Received: none; name it after --data")
+        raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
+    from models.run_folder import load_config
+
+    if load_config(Path(run), "classifier", "causal_lm")["kind"] == "causal_lm":
+        if pair_column or label_column:
+            raise ValueError("a GPT is measured on plain text. Received: a column of pairs or labels; leave it out")
+        return _evaluate_generator(Path(run), {"data": list(data), "text_column": text_column, "whole_files": whole_files},
+                                   report, max_skipped)
+    if whole_files:
+        raise ValueError(f"--whole-files is for measuring a GPT. Received: the classifier {run}")
     identity = {"data": list(data), "text_column": text_column, "pair_column": pair_column,
                 "label_column": label_column}
     json_path, html_path = _report_paths(Path(run), report, identity)
@@ -90,6 +101,32 @@ def evaluate(
         temporary.write_text(html_page(evaluation), encoding="utf-8")
     _print_summary(evaluation, console)
     console.print(f"report: {html_path}\n        {json_path}", markup=False)
+    return evaluation
+
+
+def _evaluate_generator(run, identity, report, max_skipped):
+    """The part of `evaluate` for a GPT."""
+    json_path, _ = _report_paths(run, report, identity)
+    load_tensorflow()
+    from app.generator import load_generator
+    from app.perplexity import perplexity
+    from data.sources import SkippedRows, read_texts
+    from models.run_folder import write_json
+
+    generator = load_generator(run)
+    skipped = SkippedRows(max_skipped)
+    texts = read_texts(identity["data"], skipped, identity["text_column"], whole_files=identity["whole_files"])
+    with progress_bar("evaluate", unit="texts") as advance:
+        measured = perplexity(generator, texts, progress=advance)
+    evaluation = {"run": str(run), **identity, "skipped": dict(skipped.counts), **measured}
+    write_json(json_path, evaluation)
+    console.print("{texts:,} texts, {tokens:,} tokens, {words:,} words, {characters:,} characters; {unknown:,} tokens are "
+                  "[UNK]\n"
+                  "loss {loss:.4f} nats a token, perplexity {perplexity:.2f} of a token, {word_perplexity:.1f} of a word, "
+                  "{bits_per_character:.3f} bits a character".format(**measured), markup=False)
+    if skipped.total:
+        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
+    console.print(f"report: {json_path}", markup=False)
     return evaluation
 
 

@@ -26,6 +26,10 @@ def some_sentences(count, seed=0):
     return list(sentences.items())
 
 
+BY_HEART = ("the film was wonderful and we laughed", "this hotel is close to the old station", "这部电影非常好看我很喜欢",
+            "my new phone broke after two days")
+
+
 @pytest.fixture(scope="session")
 def sentences():
     """300 (text, "pos" or "neg")."""
@@ -101,3 +105,19 @@ def classifier_run(pretrained_run, labelled_csv, tmp_path_factory):
     finetune(data=(str(labelled_csv),), to=folder, task="sentiment", backbone=str(pretrained_run), sequence_length=32,
              num_epochs=1, minimum_steps=12, batch_size=16)
     return folder
+
+
+@pytest.fixture(scope="session")
+def gpt_run(tmp_path_factory):
+    """A GPT, 2 layers × 32, rows of 64, that knows the texts of BY_HEART."""
+    from app.prepare import prepare
+    from app.pretrain import pretrain
+
+    folder = tmp_path_factory.mktemp("gpt")
+    (folder / "texts.txt").write_text("\n".join(BY_HEART), encoding="utf-8")
+    (folder / "validation.txt").write_text("a text to measure by", encoding="utf-8")
+    prepare((str(folder / "texts.txt"),), validation=(str(folder / "validation.txt"),), to=folder / "corpus",
+            vocabulary_size=200, sequence_length=64)
+    pretrain(folder / "corpus", to=folder / "run", objective="clm", steps=150, num_layers=2, hidden_dim=32, num_heads=2,
+             batch_size=4, learning_rate=1e-2)
+    return folder / "run"

@@ -10,27 +10,12 @@ from app.__main__ import main
 from app.export import export
 from app.generate import generate
 from app.generator import load_generator
-from app.prepare import prepare
-from app.pretrain import pretrain
 from data.causal import next_tokens
 from data.tokenizer import CLS, SEP
 from models.generation import Sampling
+from tests.conftest import BY_HEART
 
-TEXTS = ("the film was wonderful and we laughed", "this hotel is close to the old station", "这部电影非常好看我很喜欢",
-         "my new phone broke after two days")
-
-
-@pytest.fixture(scope="module")
-def gpt_run(tmp_path_factory):
-    """A GPT that has learned four sentences by heart."""
-    folder = tmp_path_factory.mktemp("gpt")
-    # The last one is the validation split: its hash is the lowest.
-    (folder / "texts.txt").write_text("\n".join([*TEXTS, "a text to measure by"]), encoding="utf-8")
-    prepare((str(folder / "texts.txt"),), to=folder / "corpus", vocabulary_size=200, sequence_length=64,
-            validation_share=0.01)
-    pretrain(folder / "corpus", to=folder / "run", objective="clm", steps=150, num_layers=2, hidden_dim=32, num_heads=2,
-             batch_size=4, learning_rate=1e-2)
-    return folder / "run"
+TEXTS = BY_HEART
 
 
 def test_labels_are_the_tokens_that_follow_in_the_same_document():
