@@ -2,7 +2,8 @@
 
 A decoder has two functions, `start` of whatever it reads first and `step(state, token_ids (B,))`, both of which return
 (float32 (B, V) logits of the next token, state); a state is a dict of tensors whose first axis is the batch, but for
-"position". `models.gpt.Decoder` is one.
+"position", and of which those are never written again whose names begin with "memory". `models.gpt.Decoder` and
+`models.seq2seq.Decoder` are such.
 """
 
 import dataclasses
@@ -167,7 +168,8 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
         drawn = ops.take_along_axis(drawn, beams[:, :, None], axis=1)
         drawn = ops.where(ops.arange(room) == number, token_ids[:, :, None], drawn)
         chosen = ops.reshape(rows + beams, (-1,))  # (B·K,)
-        state = {name: value if name == "position" else ops.take(value, chosen, axis=0) for name, value in state.items()}
+        state = {name: value if name == "position" or name.startswith("memory")  # the same for all of a row's beams
+                 else ops.take(value, chosen, axis=0) for name, value in state.items()}
         read = ops.reshape(ops.where(token_ids == 0, stop_id, token_ids), (-1,))
         logits, state = decoder.step(state, read)
         return number + 1, drawn, finished, totals, lengths, logits, state

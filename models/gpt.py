@@ -37,10 +37,9 @@ class Decoder:
                 become longer than that.
         """
         self.window = window
-        backbone = model.get_layer("backbone")
-        self.layers = {layer.name: layer for layer in backbone.layers}
+        self.layers = {layer.name: layer for layer in model.get_layer("backbone").layers}
         self.bias = model.get_layer("vocabulary_bias")
-        self.num_layers = sum(name.endswith("_attention") for name in self.layers)
+        self.num_layers = sum(name.endswith("_attention_norm") for name in self.layers)
 
     def start(self, token_ids, room):
         """Reads the beginning of each row.
@@ -52,6 +51,10 @@ class Decoder:
         Returns:
             (float32 (B, V) logits of the next token, state).
         """
+        return self._begin(token_ids, room, {})
+
+    def _begin(self, token_ids, room, memory):
+        """What `start` returns; `memory` joins the state."""
         batch, length = ops.shape(token_ids)
         before = -min(MIXED_PLACES)
         attention, width = self.layers["layer_0_attention"], self.layers["token_embedding"].output_dim
@@ -59,7 +62,7 @@ class Decoder:
         past = ops.zeros((batch, 2, attention.num_heads, total, width // attention.num_heads),
                          self.layers["token_embedding"].compute_dtype)
         state = {"token_ids": ops.pad(token_ids, ((0, 0), (before, room))), "position": ops.convert_to_tensor(before),
-                 **{f"past_{number}": past for number in range(self.num_layers)}}
+                 **{f"past_{number}": past for number in range(self.num_layers)}, **memory}
         return self._read(state, length)
 
     def step(self, state, token_ids):
@@ -93,7 +96,12 @@ class Decoder:
             return attended
 
         for number in range(self.num_layers):
-            x = transformer.block(self.layers, number, x, lambda *arguments, number=number: attend(number, *arguments))
+            x = transformer.block(self.layers, number, x, lambda *arguments, number=number: attend(number, *arguments),
+                                  self._recall(state, number, length))
         last = ops.reshape(x, (batch, length, x.shape[-1]))[:, -1]  # (B, D)
         logits = self.layers["token_embedding"](self.layers["final_norm"](last), reverse=True)
         return self.bias(logits), state
+
+    def _recall(self, state, number, length):
+        """How a block attends to an encoder's output; None where there is none."""
+        return None

@@ -52,7 +52,7 @@ class SelfAttention(keras.layers.Layer):
         projected = ops.matmul(hidden, self.query_key_value)
         if past is None:
             def attend(projected):
-                return self._mixed(*self._split(projected, allowed), allowed)
+                return _mixed(*self._split(projected, allowed), allowed)
 
             # Not keras.RematScope: in Keras 3.15 it repeats a layer outside its precision, and on TensorFlow it fails
             # on bool inputs and on layers that take `training`. What has no weights and no such inputs it cannot get
@@ -62,7 +62,7 @@ class SelfAttention(keras.layers.Layer):
         query, key, value = self._split(projected, allowed, position)
         past = _put(past, ops.stack([key, value], axis=1), position)
         key, value = ops.unstack(past, axis=1)
-        return ops.matmul(self._mixed(query, key, value, allowed), self.output_projection), past
+        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection), past
 
     def _split(self, projected, allowed, position=0):
         """(B·L, 3·D) → queries, keys and values, each (B, H, L, D/H); the first two normalised and rotated."""
@@ -72,25 +72,79 @@ class SelfAttention(keras.layers.Layer):
         query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))  # each (B, H, L, D/H)
         return *(rotate(ops.rms_normalization(x, axis=-1), position) for x in (query, key)), value
 
-    def _mixed(self, query, key, value, allowed):
-        """Each position's mixture of values: (B·L, D)."""
-        if keras.backend.backend() == "jax":
-            # On a GPU, in 16 bits, one kernel that keeps no scores (Dao et al. 2022, "FlashAttention"): rows of 512
-            # train 1.2 times as fast at 12 × 768. On TensorFlow this call is no kernel: on a CPU it takes attention
-            # 1.15 times as long as the lines below.
-            query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))
-            mixed = ops.dot_product_attention(query, key, value, mask=allowed[:, None])  # (B, L, H, D/H)
-            return ops.reshape(mixed, (-1, self.num_heads * query.shape[-1]))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * query.shape[-1]**-0.5  # (B, H, L, T)
-        scores = scores + ops.cast(ops.logical_not(allowed), scores.dtype)[:, None] * -1e4
-        mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, L, D/H)
-        return ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, self.num_heads * query.shape[-1]))  # (B·L, D)
-
     def compute_output_shape(self, hidden_shape, allowed_shape):
         return hidden_shape
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads, "rematerialise": self.rematerialise}
+
+
+@keras.saving.register_keras_serializable("fromzero")
+class Memory(keras.layers.Layer):
+    """Keys and values that a decoder finds in what an encoder has read (Vaswani et al. 2017, section 3.2.3)."""
+
+    def __init__(self, num_heads, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+
+    def build(self, encoded_shape):
+        hidden_dim = encoded_shape[-1]
+        self.key_value = self.add_weight((hidden_dim, 2 * hidden_dim), "glorot_uniform", name="key_value")
+
+    def call(self, encoded):
+        """float (B, S, D) → float (B, 2, H, S, D/H): keys of unit root mean square, and values."""
+        batch, length, hidden_dim = ops.shape(encoded)
+        projected = ops.matmul(ops.reshape(encoded, (-1, hidden_dim)), self.key_value)
+        projected = ops.reshape(projected, (batch, length, 2, self.num_heads, hidden_dim // self.num_heads))
+        key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))  # each (B, H, S, D/H)
+        return ops.stack([ops.rms_normalization(key, axis=-1), value], axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads}
+
+
+@keras.saving.register_keras_serializable("fromzero")
+class CrossAttention(keras.layers.Layer):
+    """Multi-head attention of a decoder's positions to a `Memory`; starts as zero."""
+
+    def build(self, hidden_shape, memory_shape, allowed_shape):
+        hidden_dim = hidden_shape[-1]
+        self.query = self.add_weight((hidden_dim, hidden_dim), "glorot_uniform", name="query")
+        self.output_projection = self.add_weight((hidden_dim, hidden_dim), "zeros", name="output_projection")
+
+    def call(self, hidden, memory, allowed):
+        """
+        Args:
+            hidden: float (B·T, D).
+            memory: float (B, 2, H, S, D/H).
+            allowed: bool (B, T, S), True where the target's row i may look at the source's column j.
+
+        Returns:
+            float (B·T, D).
+        """
+        batch, length, _ = ops.shape(allowed)
+        key, value = ops.unstack(memory, axis=1)
+        query = ops.reshape(ops.matmul(hidden, self.query), (batch, length, key.shape[1], key.shape[3]))
+        query = ops.rms_normalization(ops.transpose(query, (0, 2, 1, 3)), axis=-1)
+        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection)
+
+    def compute_output_shape(self, hidden_shape, memory_shape, allowed_shape):
+        return hidden_shape
+
+
+def _mixed(query, key, value, allowed):
+    """Each position's mixture of values: (B, H, L, d), (B, H, T, d) twice and bool (B, L, T) → (B·L, H·d)."""
+    if keras.backend.backend() == "jax":
+        # On a GPU, in 16 bits, one kernel that keeps no scores (Dao et al. 2022, "FlashAttention"): rows of 512
+        # train 1.2 times as fast at 12 × 768. On TensorFlow this call is no kernel: on a CPU it takes attention
+        # 1.15 times as long as the lines below.
+        by_position = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))
+        mixed = ops.dot_product_attention(*by_position, mask=allowed[:, None])  # (B, L, H, d)
+        return ops.reshape(mixed, (-1, query.shape[1] * query.shape[3]))
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * query.shape[-1]**-0.5  # (B, H, L, T)
+    scores = scores + ops.cast(ops.logical_not(allowed), scores.dtype)[:, None] * -1e4
+    mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, L, D/H)
+    return ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, query.shape[1] * query.shape[-1]))  # (B·L, D)
 
 
 def _put(past, new, position):

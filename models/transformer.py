@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from models.layers import LocalMixing, SelfAttention, Unflatten, squared_relu
+from models.layers import CrossAttention, LocalMixing, Memory, SelfAttention, Unflatten, squared_relu
 
 
 def backbone(config, mixed_places, visible, name, rematerialise):
@@ -24,20 +24,22 @@ def backbone(config, mixed_places, visible, name, rematerialise):
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
 
 
-def stack(config, mixed_places, rematerialise):
+def stack(config, mixed_places, rematerialise, token_embedding=None):
     """The layers between token ids and the last hidden state.
 
     Args:
         config: `TransformerConfig`.
         mixed_places: of `LocalMixing`.
         rematerialise: compute attention twice in training instead of keeping it in memory; changes no value.
+        token_embedding: an encoder's, whose output the layers are to read as well.
 
     Returns:
         {name: `keras.Layer`}; "token_embedding" is reversible: `call(x, reverse=True)` gives logits over the vocabulary.
     """
     layers = [
-        keras.layers.ReversibleEmbedding(config.vocabulary_size, config.hidden_dim, name="token_embedding",
-                                         embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02)),
+        token_embedding or keras.layers.ReversibleEmbedding(
+            config.vocabulary_size, config.hidden_dim, name="token_embedding",
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02)),
         _norm("embedding_norm"), LocalMixing(mixed_places, name="local_mixing"), _norm("mixing_norm"),
         keras.layers.Dropout(config.dropout, name="embedding_dropout")]
     for number in range(config.num_layers):
@@ -46,6 +48,9 @@ def stack(config, mixed_places, rematerialise):
             _norm(f"{name}_attention_norm"),
             SelfAttention(config.num_heads, rematerialise, name=f"{name}_attention"),
             keras.layers.Dropout(config.dropout, name=f"{name}_attention_dropout"),
+            *([_norm(f"{name}_cross_norm"), Memory(config.num_heads, name=f"{name}_memory"),
+               CrossAttention(name=f"{name}_cross_attention"),
+               keras.layers.Dropout(config.dropout, name=f"{name}_cross_dropout")] if token_embedding else []),
             _norm(f"{name}_feedforward_norm"),
             keras.layers.Dense(config.intermediate_dim, activation=squared_relu, use_bias=False,
                                name=f"{name}_intermediate"),
@@ -68,14 +73,15 @@ def embed(layers, token_ids, segment_ids):
     return layers["embedding_dropout"](x)
 
 
-def block(layers, number, x, attend):
-    """Attention and feed-forward, each with its norm before and its sum after.
+def block(layers, number, x, attend, recall=None):
+    """Attention, attention to an encoder's output if there is one, and feed-forward, each with its norm and its sum.
 
     Args:
         layers: of `stack`.
         number: of the block.
         x: float (B·L, D).
         attend: `attend(attention layer, float (B·L, D))` → float (B·L, D).
+        recall: the same for the layer of cross-attention.
 
     Returns:
         float (B·L, D).
@@ -83,6 +89,9 @@ def block(layers, number, x, attend):
     name = f"layer_{number}"
     attended = attend(layers[f"{name}_attention"], layers[f"{name}_attention_norm"](x))
     x = x + layers[f"{name}_attention_dropout"](attended)
+    if recall:
+        recalled = recall(layers[f"{name}_cross_attention"], layers[f"{name}_cross_norm"](x))
+        x = x + layers[f"{name}_cross_dropout"](recalled)
     wide = layers[f"{name}_intermediate"](layers[f"{name}_feedforward_norm"](x))
     return x + layers[f"{name}_output_dropout"](layers[f"{name}_output"](wide))
 
