@@ -1,0 +1,164 @@
+"""Texts and the texts to be written from them → batches for an encoder–decoder: pairs of similar length together."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from data.batching import cleaned
+from data.sources import TEXT_COLUMNS, clean_text, find_column, read_tables
+from data.tokenizer import CLS, PAD, SEP
+
+TARGET_COLUMNS = ("target", "translation", "summary", "headline", "answer", "译文", "摘要")
+WINDOW = 50  # batches among which pairs of similar length find each other
+
+
+def read_pairs(sources, skipped, *, text_column=None, target_column=None):
+    """Reads pairs of texts.
+
+    Args:
+        sources: as for `data.sources.read_tables`; columns are found by name in each one unless given.
+        skipped: `SkippedRows`; rows without text or without target are counted there.
+
+    Returns:
+        (N texts, N targets), cleaned strings.
+
+    Raises:
+        ValueError: no usable row; a column that is not there.
+    """
+    texts, targets = [], []
+    named = [column for column in (text_column, target_column) if column]
+    for table in itertools.chain.from_iterable(
+            read_tables(source, skipped, header_names=[*named, *TARGET_COLUMNS]) for source in sources):
+        columns = None
+        for row in table:
+            if columns is None:
+                try:
+                    columns = (find_column(row, text_column, TEXT_COLUMNS, "text"),
+                               find_column(row, target_column, TARGET_COLUMNS, "target"))
+                except ValueError as error:
+                    raise ValueError(f"{row.place}: {error}") from None
+            text, target = (clean_text(row.get(column) or "") for column in columns)
+            if text and target:
+                texts.append(text)
+                targets.append(target)
+            else:
+                skipped.add("no target" if text else "no text", row.place)
+    if not texts:
+        raise ValueError(f"pairs of texts need at least one row with both. Received: none in {', '.join(sources)}")
+    return texts, targets
+
+
+def encode_texts(tokenizer, texts, length):
+    """Rows `[CLS] text [SEP]`. Runs eagerly, in `tf.data` and in a SavedModel.
+
+    Args:
+        tokenizer: `Tokenizer`.
+        texts: tf.string (B,).
+        length: of the longest row; of a longer text the beginning is read.
+
+    Returns:
+        `tf.RaggedTensor` int32 (B, None).
+    """
+    token_ids = tokenizer.encode(cleaned(texts))[:, : length - 2]
+    cls, sep = (tf.fill([token_ids.nrows(), 1], special) for special in (CLS, SEP))
+    return tf.concat([cls, token_ids, sep], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs as token ids, encoded once and batched in every epoch anew.
+
+    Attributes:
+        sources, targets: N arrays of int32 ids, `[CLS] … [SEP]`.
+    """
+
+    sources: list
+    targets: list
+
+    def __len__(self):
+        return len(self.sources)
+
+    def take(self, numbers):
+        """The pairs of these numbers."""
+        return EncodedPairs([self.sources[n] for n in numbers], [self.targets[n] for n in numbers])
+
+    def endless(self, batch_tokens, seed):
+        """Epoch after epoch in an order of its own, a pure function of the seed: batches as `batch` gives them."""
+        for epoch in itertools.count():
+            random = np.random.default_rng([seed, epoch])
+            batches = self._batches(random.permutation(len(self)), batch_tokens)
+            for number in random.permutation(len(batches)):
+                yield self.batch(batches[number])
+
+    def in_order_of_length(self, batch_tokens):
+        """Every pair once, for measuring."""
+        return map(self.batch, self._batches(np.arange(len(self)), batch_tokens, window=len(self)))
+
+    def batches_an_epoch(self, batch_tokens):
+        """How many batches `endless` makes of every epoch, about."""
+        return len(self._batches(np.arange(len(self)), batch_tokens, window=len(self)))
+
+    def _batches(self, order, batch_tokens, window=None):
+        """Lists of numbers, which hold at most so many tokens of targets or sources, padding counted in."""
+        lengths = np.array([(len(target), len(source)) for source, target in zip(self.sources, self.targets)])
+        window = window or max(1, WINDOW * batch_tokens // int(lengths.max()))
+        batches = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[np.lexsort(lengths[part].T[::-1])]
+            batch, longest = [], 0
+            for number in part:
+                longest = max(longest, *lengths[number])
+                if batch and longest * (len(batch) + 1) > batch_tokens:
+                    batches.append(batch)
+                    batch, longest = [], max(lengths[number])
+                batch.append(number)
+            batches.append(batch)
+        return batches
+
+    def batch(self, numbers):
+        """The batch of these pairs.
+
+        Returns:
+            dict of np arrays: "token_ids", "segment_ids" int32 (B, S); "target_ids", "target_segment_ids", "labels" int32
+            (B, T): what stands before each label; "sample_weight" float32 (B, T), 0 where there is none.
+        """
+        token_ids = _padded([self.sources[number] for number in numbers])
+        targets = _padded([self.targets[number] for number in numbers])
+        target_ids, labels = targets[:, :-1], targets[:, 1:]
+        counts = labels != PAD
+        return {"token_ids": token_ids, "segment_ids": np.int32(token_ids != PAD),
+                "target_ids": np.where(counts, target_ids, PAD), "target_segment_ids": np.int32(counts),
+                "labels": labels, "sample_weight": np.float32(counts)}
+
+
+def encode_pairs(tokenizer, texts, targets, source_length, target_length, progress=None):
+    """Encodes all pairs once; returns `EncodedPairs`.
+
+    Args:
+        source_length, target_length: of the longest rows; what is longer is cut.
+        progress: called with the number of pairs done.
+    """
+    sides = []
+    for part, length in ((texts, source_length), (targets, target_length)):
+        rows = []
+        dataset = tf.data.Dataset.from_tensor_slices(tf.constant(part, tf.string)).batch(256)
+        encode = tf.autograph.experimental.do_not_convert(
+            lambda batch, length=length: encode_texts(tokenizer, batch, length))
+        for batch in dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
+            values, splits = batch.values.numpy(), batch.row_splits.numpy()
+            rows += [values[start:end] for start, end in zip(splits[:-1], splits[1:])]
+            if progress:
+                progress((len(splits) - 1) / 2)
+        sides.append(rows)
+    return EncodedPairs(*sides)
+
+
+def _padded(rows):
+    """int32 (B, longest)."""
+    padded = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    return padded
