@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": "read text, clean and deduplicate it, train a tokenizer, write packed rows",
     "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
+    "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
     "evaluate": "measure a classifier on labelled text, or a GPT on text; JSON and an HTML page",
     "predict": "classify texts from the command line, standard input or a file",

@@ -1,4 +1,4 @@
-"""A run and text in, how good it is out: a classifier on labels, as JSON and an HTML page; a GPT on plain text, as JSON."""
+"""A run and text in, how good it is out, as JSON: a classifier on labels (with an HTML page), others on plain text."""
 
 import hashlib
 import json
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import tyro
 
+from app.decoding import BEAMS
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
 WORST_MISTAKES = 30
+SHOWN_EXAMPLES = 20  # of written texts, the first ones
 SHOWN_CHARACTERS = 500
 
 
@@ -20,21 +22,27 @@ def evaluate(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    target_column: str | None = None,
     whole_files: bool = False,
+    num_beams: int = BEAMS["num_beams"],
+    length_penalty: float = BEAMS["length_penalty"],
     report: Path | None = None,
     bootstrap_samples: int = 1000,
     seed: int = 0,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labelled text, or a GPT on plain text: how well it foretells it.
+    """Measure a classifier on labelled text, a GPT on plain text, or a run of seq2seq on pairs of texts.
 
     Args:
-        run: folder of a fine-tuned run, or of one of pretrain --objective clm.
-        data: labelled sources, for a GPT sources of text: files, globs, folders, tfds:NAME:SPLIT, sample:NAME.
+        run: folder of a run of finetune, seq2seq or pretrain --objective clm.
+        data: sources of labelled text, of plain text for a GPT, of pairs for a run of seq2seq: files, globs, folders, tfds:NAME:SPLIT, sample:NAME.
         text_column: column of the text; found when left out.
         pair_column: column of the second text, for a classifier of text pairs.
         label_column: column of the label; found when left out.
+        target_column: for a run of seq2seq, column of the text that should be written; found when left out.
         whole_files: for a GPT, a .txt file is one text, not one a line.
+        num_beams: for a run of seq2seq, as for predict.
+        length_penalty: for a run of seq2seq, as for predict.
         report: where the .json and the .html go, the ending left out; RUN/evaluation-… when left out.
             An earlier evaluation of the same data is replaced, anything else is not.
         bootstrap_samples: resamples for the 95 % intervals.
@@ -43,7 +51,8 @@ def evaluate(
 
     Returns:
         What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
-        counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, the run and the data.
+        counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
+        `app.text_scores.text_scores` returns, with the run and the data.
     """
     check_at_least(0, seed=seed, bootstrap_samples=bootstrap_samples)
     data = as_tuple(data)
@@ -51,13 +60,20 @@ def evaluate(
         raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
     from models.run_folder import load_config
 
-    if load_config(Path(run), "classifier", "causal_lm")["kind"] == "causal_lm":
-        if pair_column or label_column:
-            raise ValueError("a GPT is measured on plain text. Received: a column of pairs or labels; leave it out")
+    kind = load_config(Path(run), "classifier", "causal_lm", "text_to_text")["kind"]
+    for name, value, owner in (("--whole-files", whole_files, "causal_lm"), ("--target-column", target_column, "text_to_text"),
+                               ("--pair-column", pair_column, "classifier"), ("--label-column", label_column, "classifier")):
+        if value and kind != owner:
+            raise ValueError(f"{name} belongs to a {owner} run. Received: {run}, a {kind} run")
+    if kind == "causal_lm":
         return _evaluate_generator(Path(run), {"data": list(data), "text_column": text_column, "whole_files": whole_files},
                                    report, max_skipped)
-    if whole_files:
-        raise ValueError(f"--whole-files is for measuring a GPT. Received: the classifier {run}")
+    if kind == "text_to_text":
+        check_at_least(1, num_beams=num_beams)
+        check_at_least(0, length_penalty=length_penalty)
+        return _evaluate_text_to_text(
+            Path(run), {"data": list(data), "text_column": text_column, "target_column": target_column,
+                        "num_beams": num_beams, "length_penalty": length_penalty}, report, max_skipped)
     identity = {"data": list(data), "text_column": text_column, "pair_column": pair_column,
                 "label_column": label_column}
     json_path, html_path = _report_paths(Path(run), report, identity)
@@ -124,6 +140,34 @@ def _evaluate_generator(run, identity, report, max_skipped):
                   "[UNK]\n"
                   "loss {loss:.4f} nats a token, perplexity {perplexity:.2f} of a token, {word_perplexity:.1f} of a word, "
                   "{bits_per_character:.3f} bits a character".format(**measured), markup=False)
+    if skipped.total:
+        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
+    console.print(f"report: {json_path}", markup=False)
+    return evaluation
+
+
+def _evaluate_text_to_text(run, identity, report, max_skipped):
+    """The part of `evaluate` for a run of seq2seq."""
+    json_path, _ = _report_paths(run, report, identity)
+    load_tensorflow()
+    from app.text_scores import text_scores
+    from app.text_to_text import load_text_to_text
+    from data.pairs import read_pairs
+    from data.sources import SkippedRows
+    from models.run_folder import write_json
+
+    text_to_text = load_text_to_text(run)
+    skipped = SkippedRows(max_skipped)
+    texts, references = read_pairs(identity["data"], skipped, text_column=identity["text_column"],
+                                   target_column=identity["target_column"])
+    with progress_bar("write", len(texts), "texts") as advance:
+        written = text_to_text.write(texts, identity["num_beams"], identity["length_penalty"], advance)
+    examples = [dict(zip(("text", "target", "written"), map(_cut, one))) for one in zip(texts, references, written)]
+    evaluation = {"run": str(run), **identity, "n_examples": len(texts), "skipped": dict(skipped.counts),
+                  **text_scores(written, references), "examples": examples[:SHOWN_EXAMPLES]}
+    write_json(json_path, evaluation)
+    console.print("{n_examples:,} texts: BLEU {bleu:.2f}, chrF {chrf:.2f}, ROUGE-1 {rouge1:.3f}, ROUGE-2 {rouge2:.3f}, "
+                  "ROUGE-L {rougeL:.3f}\n{bleu_signature}\n{chrf_signature}".format(**evaluation), markup=False)
     if skipped.total:
         console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
     console.print(f"report: {json_path}", markup=False)

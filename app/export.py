@@ -9,12 +9,13 @@ from pathlib import Path
 
 import tyro
 
-from app.generate import DEFAULTS
+from app.decoding import BEAMS, SAMPLING
 from app.terminal import check_at_least, console, load_tensorflow
 
 # Registered in every TensorFlow of Python, yet nothing outside Python can run them.
 PYTHON_OPERATIONS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 TOLERANCE = 1e-5
+SETTINGS = {"classifier": {}, "causal_lm": SAMPLING, "text_to_text": BEAMS}  # of each kind of run, and what counts if none is given
 
 # Runs in a process of its own. `-I` hides this checkout and the environment variables. TensorFlow imports Keras where
 # it is installed, so what an export must do without is blocked: None in sys.modules makes its import fail.
@@ -46,6 +47,8 @@ def export(
     top_k: int | None = None,
     top_p: float | None = None,
     repetition_penalty: float | None = None,
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
 ) -> dict[str, int]:
     """Write a SavedModel that takes raw strings.
 
@@ -56,17 +59,22 @@ def export(
     Of a GPT, serving_default takes prompt, tf.string (batch,), and gives text, string (batch,), another one each time;
     seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes.
 
+    Of a run of seq2seq, serving_default takes text, tf.string (batch,), and gives text_written, string (batch,).
+
     Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people. Before the folder gets
     its name, a process with TensorFlow alone must load it and answer as the run does.
 
     Args:
-        run: folder of a fine-tuned run, or of one of pretrain --objective clm.
+        run: folder of a run of finetune, seq2seq or pretrain --objective clm.
         to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
-        tokens: how many follow a GPT's prompt at most; 100 when left out. This and what stands below is a GPT's alone.
-        temperature: as for generate, whose value counts when left out.
-        top_k: likewise.
-        top_p: likewise.
-        repetition_penalty: likewise.
+        tokens: of a GPT, how many follow the prompt at most; this and the next four as for generate, whose values count
+            when left out.
+        temperature: of a GPT.
+        top_k: of a GPT.
+        top_p: of a GPT.
+        repetition_penalty: of a GPT.
+        num_beams: of a run of seq2seq; this and the next one as for predict, whose values count when left out.
+        length_penalty: of a run of seq2seq.
 
     Returns:
         The operations of the graph and how often each occurs.
@@ -76,8 +84,10 @@ def export(
         raise ValueError(f"{to} exists: choose another name or version, such as {to.parent / '2'}, or remove it first")
     given = {name: value for name, value in (
         ("tokens", tokens), ("temperature", temperature), ("top_k", top_k), ("top_p", top_p),
-        ("repetition_penalty", repetition_penalty)) if value is not None}
-    check_at_least(1, tokens=given.get("tokens", 1))
+        ("repetition_penalty", repetition_penalty), ("num_beams", num_beams), ("length_penalty", length_penalty))
+        if value is not None}
+    check_at_least(1, tokens=given.get("tokens", 1), num_beams=given.get("num_beams", 1))
+    check_at_least(0, length_penalty=given.get("length_penalty", 0))
 
     load_tensorflow()
     import tensorflow as tf
@@ -113,7 +123,8 @@ def _servable(run, given):
 
     from app.classifier import load_classifier
     from app.generator import load_generator
-    from app.serving import servable_classifier, servable_generator
+    from app.serving import servable_classifier, servable_generator, servable_text_to_text
+    from app.text_to_text import load_text_to_text
     from models.generation import Sampling
     from models.run_folder import load_config
 
@@ -121,12 +132,16 @@ def _servable(run, given):
     with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        if load_config(run, "classifier", "causal_lm")["kind"] == "causal_lm":
-            settings = {**DEFAULTS, **given}
-            return servable_generator(load_generator(run), settings.pop("tokens"), Sampling(**settings))
-        if given:
-            raise ValueError(f"an export draws texts only from a GPT. Received: {', '.join(given)} for the classifier {run}")
-        return servable_classifier(load_classifier(run))
+        kind = load_config(run, *SETTINGS)["kind"]
+        if foreign := [name for name in given if name not in SETTINGS[kind]]:
+            raise ValueError(f"settings must be those of the run's kind ({kind}: {', '.join(SETTINGS[kind]) or 'none'}). "
+                             f"Received: {', '.join(foreign)} for {run}")
+        settings = {**SETTINGS[kind], **given}
+        if kind == "classifier":
+            return servable_classifier(load_classifier(run))
+        if kind == "text_to_text":
+            return servable_text_to_text(load_text_to_text(run), **settings)
+        return servable_generator(load_generator(run), settings.pop("tokens"), Sampling(**settings))
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
 

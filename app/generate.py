@@ -4,22 +4,19 @@ from pathlib import Path
 
 import tyro
 
+from app.decoding import SAMPLING
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow
-
-# Of drawing texts, wherever that is done.
-DEFAULTS = {"tokens": 100, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "repetition_penalty": 1.0}
-
 
 def generate(
     run: tyro.conf.Positional[Path],
     prompts: tyro.conf.Positional[tuple[str, ...]] = ("",),
     *,
-    tokens: int = DEFAULTS["tokens"],
+    tokens: int = SAMPLING["tokens"],
     count: int = 1,
-    temperature: float = DEFAULTS["temperature"],
-    top_k: int = DEFAULTS["top_k"],
-    top_p: float = DEFAULTS["top_p"],
-    repetition_penalty: float = DEFAULTS["repetition_penalty"],
+    temperature: float = SAMPLING["temperature"],
+    top_k: int = SAMPLING["top_k"],
+    top_p: float = SAMPLING["top_p"],
+    repetition_penalty: float = SAMPLING["repetition_penalty"],
     num_beams: int = 1,
     length_penalty: float = 1.0,
     seed: int = 0,

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.generator import Generator
+from app.text_to_text import TextToText
 from app.terminal import console
 from data.tokenizer import SEP
 from models.generation import beam_search
@@ -96,3 +97,19 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
         texts = tokenizer.decode(tf.ragged.stack([row, best[0, 0]])).numpy()
         lines.append(" … ".join(text.decode() for text in texts))
     return lines
+
+
+def written(model, tokenizer, batch, count=3, tokens=64):
+    """A few held-out texts and what the model writes from them, the best token each time.
+
+    Args:
+        model: an encoder–decoder.
+        batch: what `data.pairs.EncodedPairs.batch` returns.
+
+    Returns:
+        list of strings: the text, " → " and what is written.
+    """
+    length = batch["token_ids"].shape[1]
+    texts = tokenizer.decode(tf.constant(batch["token_ids"][:count]))
+    answers = TextToText(model, tokenizer, length, min(tokens, 2 * length)).texts(texts, num_beams=1, length_penalty=0.0)
+    return [f"{text.decode()} → {answer.decode()}" for text, answer in zip(texts.numpy(), answers.numpy())]

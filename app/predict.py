@@ -1,4 +1,4 @@
-"""A fine-tuned run and texts (command line, standard input or a file) in, labels with probabilities out."""
+"""A trained run and texts (command line, standard input or a file) in, labels with probabilities or other texts out."""
 
 import csv
 import gzip
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+from app.decoding import BEAMS
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
 
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
 CHUNK = 1024
@@ -26,31 +27,40 @@ def predict(
     to: Path | None = None,
     text_column: str | None = None,
     pair_column: str | None = None,
+    num_beams: int = BEAMS["num_beams"],
+    length_penalty: float = BEAMS["length_penalty"],
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
-    """Classify texts: from the command line, from standard input (one a line) or from a file.
+    """Classify texts, or write texts from them: from the command line, from standard input (one a line) or from a file.
 
-    With --data and --to, every input column and the order of the rows are kept, and label_predicted, score (that label's
-    probability) and one probability_LABEL per class are added. Values are text; lists and objects of a .jsonl are left
-    out, and in a .tsv tabs and line ends become spaces. An empty text keeps its place and gets no prediction.
-    Otherwise the output is a line a text: label, its probability, every probability and the text, separated by tabs.
+    With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
+    (that label's probability) and one probability_LABEL per class, a run of seq2seq adds text_written. Values are text;
+    lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An empty text keeps its
+    place and gets no prediction. Otherwise the output is a line a text: label, its probability, every probability and
+    the text, separated by tabs, or what is written.
 
     Args:
-        run: folder of a fine-tuned run.
-        texts: texts to classify. For a classifier of text pairs: first, second, first, second … (on standard
+        run: folder of a run of finetune or seq2seq.
+        texts: texts to read. For a classifier of text pairs: first, second, first, second … (on standard
             input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
         to: .csv, .tsv or .jsonl (also .gz) to write.
         text_column: column of the text; found when left out.
         pair_column: column of the second text; found when left out.
+        num_beams: for a run of seq2seq, among how many texts at a time the most probable one is searched; 1 = the best
+            token each time.
+        length_penalty: of that search: larger values favour longer texts.
         overwrite: replace the file --to if it exists.
         max_skipped: stop after so many unreadable rows.
 
     Returns:
-        For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs.
+        For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs; or
+        of {"text", "written"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
+    check_at_least(1, num_beams=num_beams)
+    check_at_least(0, length_penalty=length_penalty)
     run, texts = Path(run), as_tuple(texts)
     if (data is None) != (to is None):
         raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
@@ -60,19 +70,25 @@ def predict(
         to = Path(to)
         _check_target(to, overwrite)
     elif not texts and sys.stdin.isatty():
-        raise ValueError("nothing to classify: give a text in quotes, pipe texts in, or name a file with --data")
+        raise ValueError("nothing to read: give a text in quotes, pipe texts in, or name a file with --data")
 
     load_tensorflow()
     from app.classifier import load_classifier
+    from app.predictions import Labels, Texts
+    from app.text_to_text import load_text_to_text
     from data.sources import SkippedRows
+    from models.run_folder import load_config
 
-    classifier = load_classifier(Path(run))
+    if load_config(run, "classifier", "text_to_text")["kind"] == "classifier":
+        predictor = Labels(load_classifier(run))
+    else:
+        predictor = Texts(load_text_to_text(run), num_beams, length_penalty)
     if data is not None:
-        return _predict_file(classifier, data, to, text_column, pair_column, SkippedRows(max_skipped))
+        return _predict_file(predictor, data, to, text_column, pair_column, SkippedRows(max_skipped))
     results = []
-    for chunk in _chunks(_texts_and_pairs(texts, classifier.takes_pairs)):
-        for result in _predictions(classifier, chunk):
-            print(_line(result), flush=True)
+    for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs)):
+        for result in predictor.results(chunk):
+            print(predictor.line(result), flush=True)
             results.append(result)
     return results
 
@@ -113,37 +129,10 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
             yield text, pair
 
 
-def _predictions(classifier, chunk):
-    """One dictionary for each (text, pair) of the chunk; label and score are None where the text is empty."""
-    from data.sources import clean_text  # as evaluation and fine-tuning read their texts
-
-    cleaned = [(clean_text(text), pair and clean_text(pair)) for text, pair in chunk]
-    filled = [(text, pair) for text, pair in cleaned if text]
-    probabilities = iter(classifier.probabilities(
-        [text for text, _ in filled], [pair for _, pair in filled] if classifier.takes_pairs else None))
-    for (text, pair), (text_read, _) in zip(chunk, cleaned, strict=True):
-        result = {"text": text, "label": None, "score": None, "probabilities": {}}
-        if text_read:
-            row = next(probabilities)
-            best = int(row.argmax())
-            result |= {"label": classifier.label_names[best], "score": float(row[best]),
-                       "probabilities": dict(zip(classifier.label_names, map(float, row), strict=True))}
-        yield result if pair is None else {**result, "pair": pair}
-
-
-def _line(result):
-    text = " ".join(f"{result['text']} {result.get('pair', '')}".split())
-    if result["label"] is None:
-        return f"\t\t\t{text}"
-    ordered = sorted(result["probabilities"].items(), key=lambda entry: -entry[1])
-    every = " ".join(f"{label}={probability:.4f}" for label, probability in ordered)
-    return f"{result['label']}\t{result['score']:.4f}\t{every}\t{text}"
-
-
-def _predict_file(classifier, data, to, text_column, pair_column, skipped):
+def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     counts = {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="rows") as advance:
-        rows = _rows_with_predictions(classifier, data, text_column, pair_column, skipped, counts, advance)
+        rows = _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance)
         _write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
@@ -153,28 +142,27 @@ def _predict_file(classifier, data, to, text_column, pair_column, skipped):
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
 
 
-def _rows_with_predictions(classifier, data, text_column, pair_column, skipped, counts, advance):
+def _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance):
     """Yields every row of the source with the new columns; adds to `counts` on the way."""
     from data.sources import PAIR_COLUMNS, TEXT_COLUMNS, find_column, read_tables
 
-    added = ["label_predicted", "score", *(f"probability_{label}" for label in classifier.label_names)]
     named = [column for column in (text_column, pair_column) if column]
     for table in read_tables(data, skipped, header_names=named):
         text_name = pair_name = None
         for rows in _chunks(table):
             if text_name is None:
                 text_name = find_column(rows[0], text_column, TEXT_COLUMNS, "text")
-                if classifier.takes_pairs:
+                if predictor.takes_pairs:
                     pair_name = find_column(rows[0], pair_column, PAIR_COLUMNS, "second text")
-            if clash := next(((row, name) for row in rows for name in added if name in row), None):
+            if clash := next(((row, name) for row in rows for name in predictor.columns if name in row), None):
                 raise ValueError(f"the columns to add must be new: rename or drop the one there is. "
                                  f"Received: {clash[1]} in {clash[0].place}")
             pairs = [row.get(pair_name, "") if pair_name else None for row in rows]
-            results = _predictions(classifier, list(zip([row.get(text_name, "") for row in rows], pairs)))
+            results = predictor.results(list(zip([row.get(text_name, "") for row in rows], pairs)))
             for row, result in zip(rows, results, strict=True):
-                counts["empty"] += result["label"] is None
-                probabilities = (result["probabilities"].get(label) for label in classifier.label_names)
-                yield row | dict(zip(added, (result["label"], result["score"], *probabilities), strict=True))
+                cells = predictor.cells(result)
+                counts["empty"] += cells[0] is None
+                yield row | dict(zip(predictor.columns, cells, strict=True))
             counts["rows"] += len(rows)
             advance(len(rows))
     if not counts["rows"]:

@@ -1,17 +1,14 @@
 """A prepared corpus in, a pretrained backbone out: masked or causal language modelling, resumable at every step."""
 
 import dataclasses
-import json
-import math
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
+from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, warn
 
 LEARNING_RATE = 5e-3
-EVALUATIONS = 10  # over the whole training
 VALIDATION_ROWS = 512  # at most: 10,000 masked tokens, a standard error of 0.03 nats
 
 
@@ -67,11 +64,12 @@ def pretrain(
 
     from app.history import History
     from app.objectives import MASK_RATE, OBJECTIVES, build_trainer, start_from_neighbours
+    from app.training import claim, resume, train
     from data.order import training_rows
     from data.prepared import load_prepared
     from models import health, run_folder
     from models.config import transformer_config
-    from models.trainer import Budget, NotFiniteError, fast_precision, stop_signals
+    from models.trainer import Budget, fast_precision
 
     if minutes is None and steps is None:
         minutes = 10.0
@@ -86,16 +84,14 @@ def pretrain(
     options = {"corpus": prepared.sha256, "model": dataclasses.asdict(config), "batch_size": batch_size,
                "accumulate": accumulate, "precision": precision, "learning_rate": learning_rate, "seed": seed,
                "objective": objective, "mask_rate": MASK_RATE, "budget": dataclasses.asdict(budget)}
-    _claim(to, options, prepared.tokenizer)
+    claim(to, options, prepared.tokenizer)
     console.print(f"corpus {corpus}: {len(prepared.train_rows):,} rows of {prepared.sequence_length} tokens, vocabulary "
                   f"{config.vocabulary_size:,}, unigram entropy {entropy:.2f}", markup=False)
     warn(health.unknown_warning(prepared.unknown_share))
 
     backbone, trainer = build_trainer(config, learning_rate, seed, objective=objective, precision=precision,
                                       rematerialise=rematerialise, accumulate=accumulate)
-    trainer.step, trainer.seconds, losses, damaged = run_folder.load_checkpoint(to, trainer.variables)
-    for name in damaged:
-        warn(f"checkpoint {name} is damaged; " + ("the one before it is used" if trainer.step else "training starts again"))
+    losses = resume(to, trainer)
     chosen = OBJECTIVES[objective]
     console.print(f"{chosen.family} {config.num_layers} × {config.hidden_dim}, {trainer.model.count_params():,} parameters, "
                   + precision + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
@@ -112,32 +108,7 @@ def pretrain(
     history = History(to, trainer, prepared.tokenizer, validation, rows * prepared.sequence_length, losses,
                       chosen.shown)
 
-    with stop_signals() as stopped, _bar(budget, trainer) as advance:
-        spent = budget.share(trainer.step, trainer.seconds)
-
-        def after_step(loss, gradient_norm):
-            nonlocal spent
-            if math.isfinite(gradient_norm):  # else float16 skipped the step
-                history.losses.append(loss)
-                history.gradient_norm = gradient_norm
-            share = min(1.0, budget.share(trainer.step, trainer.seconds))
-            advance((share - spent) * (budget.steps or budget.seconds),
-                    f"step {trainer.step:,}, loss {loss:.3f}, gradient {gradient_norm:.2f}")
-            if math.floor(share * EVALUATIONS) > math.floor(spent * EVALUATIONS):
-                history.evaluate()
-            spent = share
-            if trainer.step % checkpoint_every == 0 or stopped():
-                run_folder.save_checkpoint(to, trainer.step, trainer.seconds, history.losses, trainer.variables)
-            return not stopped()
-
-        try:
-            trainer.run(examples, budget, after_step)
-        except NotFiniteError as error:
-            raise ValueError(f"training must stay finite. Received: {error}. Choose another "
-                             f"folder and a lower --learning-rate than {learning_rate}") from None
-        if stopped():
-            raise KeyboardInterrupt(f"Saved at step {trainer.step:,}: run the same command again to go on.")
-    result = history.result or history.evaluate()
+    result = train(to, trainer, examples, budget, history, checkpoint_every)
     warn(health.plateau_warning(result["validation_loss"], entropy))
     for part, name in ((backbone, "backbone"), (trainer.model, chosen.kind)):
         with run_folder.whole(to / f"{name}.weights.h5") as path:
@@ -149,35 +120,3 @@ def pretrain(
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f"{result['validation_loss']:.3f}. Next: fromzero {following}", markup=False)
     return result
-
-
-def _claim(folder, options, tokenizer):
-    """Takes a new run folder, or one that the same command has begun.
-
-    Raises:
-        ValueError: the folder holds something else.
-    """
-    from models.run_folder import write_json
-
-    path = folder / "options.json"
-    if (folder / "config.json").exists():
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
-    if path.exists():
-        try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise ValueError(f"{path} is damaged: choose another folder") from None
-        changed = [name for name in options if options[name] != begun.get(name)]
-        if changed:
-            raise ValueError(f"{folder} holds a training begun with other options ({', '.join(changed)}). "
-                             "Give the same ones to go on, or choose another folder")
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
-    else:
-        write_json(path, options)
-    tokenizer.save(folder / "tokenizer.json")
-
-
-def _bar(budget, trainer):
-    total = (budget.steps or budget.seconds) * (1 - budget.share(trainer.step, trainer.seconds))
-    return progress_bar("pretrain", total, "steps" if budget.steps else "s")

@@ -1,4 +1,4 @@
-"""A classifier or a generator in, what becomes a SavedModel out: all that answers strings, as core operations."""
+"""A loaded run in, what becomes a SavedModel out: all that answers strings, as core operations."""
 
 import dataclasses
 
@@ -110,8 +110,28 @@ def servable_generator(generator, num_tokens, sampling):
          "sequence_length": generator.sequence_length, "tokenizer": generator.tokenizer.sha256})
 
 
+def servable_text_to_text(text_to_text, num_beams, length_penalty):
+    """A `Servable` of text → text_written.
+
+    Args:
+        text_to_text: `app.text_to_text.TextToText`.
+        num_beams, length_penalty: as for its `texts`.
+    """
+    module = _module(text_to_text)
+    module.write = tf.function(
+        lambda text: {"text_written": text_to_text.texts(text, num_beams, length_penalty)}, autograph=False)
+    with tf.device("CPU"):  # as the verification: a last digit may choose another token
+        written = text_to_text.texts(tf.constant(EXAMPLES), num_beams, length_penalty)
+    return Servable(
+        module, {"serving_default": module.write.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))},
+        {"serving_default": {"text": (list(EXAMPLES), "string")}}, {"serving_default": {"text_written": written.numpy()}},
+        {"task": "seq2seq", "num_beams": num_beams, "length_penalty": length_penalty,
+         "source_length": text_to_text.source_length, "target_length": text_to_text.target_length,
+         "tokenizer": text_to_text.tokenizer.sha256})
+
+
 def _module(run):
-    """A `tf.Module` with a classifier's or a generator's tokenizer and weights."""
+    """A `tf.Module` with the tokenizer and the weights of a classifier, generator or encoder–decoder."""
     module = tf.Module(name="fromzero")
     module.tokenizer = run.tokenizer
     # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.

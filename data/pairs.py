@@ -84,21 +84,23 @@ class EncodedPairs:
         """The pairs of these numbers."""
         return EncodedPairs([self.sources[n] for n in numbers], [self.targets[n] for n in numbers])
 
-    def endless(self, batch_tokens, seed):
-        """Epoch after epoch in an order of its own, a pure function of the seed: batches as `batch` gives them."""
+    def endless(self, batch_tokens, seed, step=0):
+        """Epoch after epoch in an order of its own, a pure function of the seed: batches as `batch` gives them.
+
+        Args:
+            batch_tokens: how many tokens of the sources and how many of the targets a batch has room for.
+            step: how many batches are left out at the beginning.
+        """
         for epoch in itertools.count():
             random = np.random.default_rng([seed, epoch])
             batches = self._batches(random.permutation(len(self)), batch_tokens)
-            for number in random.permutation(len(batches)):
+            for number in random.permutation(len(batches))[step:]:
                 yield self.batch(batches[number])
+            step = max(0, step - len(batches))
 
     def in_order_of_length(self, batch_tokens):
         """Every pair once, for measuring."""
         return map(self.batch, self._batches(np.arange(len(self)), batch_tokens, window=len(self)))
-
-    def batches_an_epoch(self, batch_tokens):
-        """How many batches `endless` makes of every epoch, about."""
-        return len(self._batches(np.arange(len(self)), batch_tokens, window=len(self)))
 
     def _batches(self, order, batch_tokens, window=None):
         """Lists of numbers, which hold at most so many tokens of targets or sources, padding counted in."""

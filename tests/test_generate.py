@@ -81,10 +81,10 @@ def test_mistakes_are_one_line(gpt_run, classifier_run, pretrained_run, labelled
         assert main(["generate", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error
-    for arguments, rule in (([classifier_run, "--top-k", "5"], "only from a GPT. Received: top_k"),
+    for arguments, rule in (([classifier_run, "--top-k", "5"], "must be those of the run's kind (classifier: none). Received: top_k"),
                             ([gpt_run, "--tokens", "0"], "--tokens must be at least 1"),
                             ([gpt_run, "--top-p", "2"], "top_p must be above 0 and at most 1"),
-                            ([pretrained_run], "must be a classifier or causal_lm run")):
+                            ([pretrained_run], "must be a classifier or causal_lm or text_to_text run")):
         assert main(["export", *map(str, arguments), "--to", str(tmp_path / "export")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error

@@ -41,7 +41,7 @@ def test_an_epoch_holds_every_pair_once_and_batches_few_tokens():
     sources, targets = ([np.full(length, number + 5) for number, length in enumerate(random.integers(2, 40, 300))]
                         for _ in range(2))
     pairs = EncodedPairs(sources, targets)
-    count = pairs.batches_an_epoch(400)
+    count = len(list(pairs.in_order_of_length(400)))
     for batches in (list(itertools.islice(pairs.endless(400, seed=1), count)), list(pairs.in_order_of_length(400))):
         seen = [row[0] for batch in batches for row in batch["token_ids"]]
         assert abs(len(seen) - 300) < 15 and len(set(seen)) == len(seen)
@@ -50,6 +50,9 @@ def test_an_epoch_holds_every_pair_once_and_batches_few_tokens():
         assert real / sum(batch["target_ids"].size for batch in batches) > 0.8
     first, again, other = (list(itertools.islice(pairs.endless(400, seed), 3)) for seed in (1, 1, 2))
     assert all((a["token_ids"] == b["token_ids"]).all() for a, b in zip(first, again))
+    many = list(itertools.islice(pairs.endless(400, 1), 3 * count))
+    for step in (1, count, 2 * count + 3):
+        np.testing.assert_array_equal(next(pairs.endless(400, 1, step))["token_ids"], many[step]["token_ids"])
     assert any(a["token_ids"].shape != b["token_ids"].shape or (a["token_ids"] != b["token_ids"]).any()
                for a, b in zip(first, other))
 

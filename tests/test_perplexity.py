@@ -78,9 +78,9 @@ def test_evaluate_measures_a_gpt(gpt_run, classifier_run, labelled_csv, tmp_path
     assert json.loads((tmp_path / "whole.json").read_text(encoding="utf-8")) == whole
     assert "perplexity" in capsys.readouterr().out
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
-    for arguments, rule in (([gpt_run, "--data", labelled_csv, "--label-column", "label"], "measured on plain text"),
+    for arguments, rule in (([gpt_run, "--data", labelled_csv, "--label-column", "label"], "--label-column belongs to a classifier run"),
                             ([gpt_run, "--data", tmp_path / "empty.txt"], "must be text to measure by"),
-                            ([classifier_run, "--data", labelled_csv, "--whole-files"], "for measuring a GPT")):
+                            ([classifier_run, "--data", labelled_csv, "--whole-files"], "--whole-files belongs to a causal_lm run")):
         assert main(["evaluate", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error

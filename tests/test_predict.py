@@ -222,5 +222,5 @@ def test_users_errors(classifier_run, tmp_path):
 
 def test_a_terminal_without_text_is_told_what_to_do(classifier_run, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    with pytest.raises(ValueError, match="nothing to classify"):
+    with pytest.raises(ValueError, match="nothing to read"):
         predict(classifier_run)

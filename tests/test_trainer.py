@@ -15,6 +15,7 @@ from models.config import TransformerConfig
 from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.optimizers import pretraining_optimizer
 from models.trainer import Budget, NotFiniteError, Trainer, stop_signals
+from tests.test_models import randomise
 
 CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=32,
                            sequence_length=12)
@@ -215,3 +216,16 @@ def test_outside_the_main_thread_no_handler_is_set():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_smoothed_labels_cost_what_a_soft_target_costs():
+    model = randomise(heads.masked_lm(bert.backbone(CONFIG)))
+    trainer = Trainer(model, pretraining_optimizer(0.1), 0.1, label_smoothing=0.2)
+    batch = masked_lm_batch()
+    logits = model({name: batch[name] for name in model.input}).numpy()
+    targets = 0.8 * np.eye(32)[batch["labels"]] + 0.2 / 32
+    losses = -(targets * log_softmax(logits)).sum(axis=-1)
+    loss, _ = trainer._train_step(batch, 0.0)
+    assert float(loss) == pytest.approx((losses * batch["sample_weight"]).sum() / batch["sample_weight"].sum(), rel=1e-5)
+    plain = -np.take_along_axis(log_softmax(logits), batch["labels"][..., None], axis=-1)[..., 0]
+    assert trainer.evaluate([batch])["loss"] == pytest.approx(plain[batch["sample_weight"] > 0].mean(), rel=1e-5)

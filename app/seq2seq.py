@@ -1,0 +1,161 @@
+"""Pairs of texts in, an encoder–decoder that writes one from the other out: translation, summaries, headlines."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
+
+VOCABULARY_SIZE = 8192
+LEARNING_RATE = 5e-3
+LARGEST_VALIDATION = 1000  # pairs of the data, if no others are given
+
+
+def seq2seq(
+    *,
+    data: tuple[str, ...],
+    to: Path,
+    text_column: str | None = None,
+    target_column: str | None = None,
+    validation: tuple[str, ...] = (),
+    tokenizer: Path | None = None,
+    vocabulary_size: int | None = None,
+    size: str = "tiny",
+    num_layers: int | None = None,
+    hidden_dim: int | None = None,
+    num_heads: int | None = None,
+    intermediate_dim: int | None = None,
+    source_length: int = 128,
+    target_length: int = 128,
+    minutes: float | None = None,
+    steps: int | None = None,
+    batch_size: int = 128,
+    precision: Literal["float32", "bfloat16", "float16"] | None = None,
+    learning_rate: float = LEARNING_RATE,
+    dropout: float = 0.1,
+    label_smoothing: float = 0.1,
+    checkpoint_every: int = 200,
+    seed: int = 0,
+    max_skipped: int = 1000,
+) -> dict:
+    """Trains an encoder–decoder on pairs of texts. The same command again goes on where it stopped.
+
+    Args:
+        data: sources with two columns of text: files, globs, folders, tfds:NAME[:split].
+        to: the run folder, for example runs/en-de.
+        text_column: the column that is read; found by its name if not given.
+        target_column: the column that is to be written; found by its name if not given.
+        validation: sources to measure by; a twentieth of the data, 1000 pairs at most, if not given.
+        tokenizer: a tokenizer.json; one is trained on both columns, in their case, if not given.
+        vocabulary_size: of a tokenizer trained here; 8192 if not given.
+        size: of encoder and decoder each: tiny (2 layers × 128), mini (4 × 256), small (4 × 512), medium (8 × 512) or
+            base (12 × 768).
+        num_layers: instead of the size's own, of encoder and decoder each.
+        hidden_dim: instead of the size's own.
+        num_heads: instead of the size's own.
+        intermediate_dim: width inside the feed-forward layers; 4 × hidden_dim if not given.
+        source_length: the longest text that is read, in tokens; of a longer one the beginning.
+        target_length: the longest text that is written, in tokens.
+        minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
+        steps: train for so many updates instead.
+        batch_size: pairs in a batch, on average: a batch has so many mean pairs' tokens, few long pairs or many short ones.
+        precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
+        learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
+        dropout: share of activations dropped in training.
+        label_smoothing: share of each label that is spread over the whole vocabulary.
+        checkpoint_every: steps between two checkpoints.
+        seed: of the initial weights, the split and the order of the pairs.
+        max_skipped: stop after so many unreadable rows.
+    """
+    check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
+    check_at_least(8, source_length=source_length, target_length=target_length)
+    check_at_least(0, seed=seed)
+    check_learning_rate(learning_rate)
+    for name, value in (("--dropout", dropout), ("--label-smoothing", label_smoothing)):
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must be in [0, 1). Received: {value}")
+    if tokenizer and vocabulary_size is not None:
+        raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer")
+    to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
+    load_tensorflow()
+    import keras
+    import numpy as np
+
+    from app.history import History, written
+    from app.text_to_text import build_text_to_text
+    from app.training import claim, resume, train
+    from data.pairs import encode_pairs, read_pairs
+    from data.sources import SkippedRows, fingerprint
+    from data.tokenizer import Tokenizer
+    from data.vocabulary import train_tokenizer
+    from models import run_folder
+    from models.config import transformer_config
+    from models.optimizers import pretraining_optimizer
+    from models.precision import computing_in
+    from models.trainer import Budget, Trainer, fast_precision
+
+    if minutes is None and steps is None:
+        minutes = 10.0
+    budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
+    skipped = SkippedRows(max_skipped)
+    columns = {"text_column": text_column, "target_column": target_column}
+    texts, targets = read_pairs(data, skipped, **columns)
+    if validation:
+        held_out = read_pairs(validation, skipped, **columns)
+    else:
+        count = min(LARGEST_VALIDATION, len(texts) // 20)
+        if not count:
+            raise ValueError("a twentieth of the pairs is held out to measure by. Received: "
+                             f"{len(texts)} pairs; give more, or others with --validation")
+        order = np.random.default_rng(seed).permutation(len(texts))
+        held_out, (texts, targets) = (tuple([part[n] for n in numbers] for part in (texts, targets))
+                                      for numbers in (order[:count], order[count:]))
+    held_out_texts = set(held_out[0])
+    kept = [number for number, text in enumerate(texts) if text not in held_out_texts]
+    texts, targets = ([part[number] for number in kept] for part in (texts, targets))
+    if not texts:
+        raise ValueError("training needs a text that does not stand in the validation. Received: none")
+
+    earlier = to / "tokenizer.json"  # of a training to go on with
+    reader = Tokenizer.load(tokenizer or earlier) if tokenizer or earlier.exists() else train_tokenizer(
+        [*texts, *targets], vocabulary_size or VOCABULARY_SIZE, lower_case=False)
+    config = dataclasses.replace(transformer_config(
+        size, vocabulary_size=reader.vocabulary_size, sequence_length=max(source_length, target_length),
+        num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim),
+        dropout=dropout)
+    precision = precision or fast_precision()
+    options = {"data": [fingerprint(source) for source in data], "validation": [fingerprint(source) for source in validation],
+               **columns, "vocabulary_size": vocabulary_size, "tokenizer": reader.sha256,
+               "model": dataclasses.asdict(config), "source_length": source_length, "target_length": target_length,
+               "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate,
+               "label_smoothing": label_smoothing, "seed": seed, "budget": dataclasses.asdict(budget)}
+    claim(to, options, reader)
+
+    with progress_bar("encode", len(texts) + len(held_out[0]), "pairs") as advance:
+        pairs, held_out = (encode_pairs(reader, *part, source_length, target_length, advance)
+                           for part in ((texts, targets), held_out))
+    longest = np.array([max(len(source), len(target)) for source, target in zip(pairs.sources, pairs.targets)])
+    batch_tokens = int(batch_size * longest.mean())
+    console.print(f"{len(pairs):,} pairs to train on, {len(held_out):,} to measure by; {longest.mean():.1f} tokens on average"
+                  + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
+    for side, rows, length in (("text", pairs.sources, source_length), ("target", pairs.targets, target_length)):
+        if cut := sum(len(row) == length for row in rows):
+            warn(f"{cut:,} of {len(rows):,} pairs have a {side} of {length} tokens or more, of which the beginning counts")
+
+    keras.utils.set_random_seed(seed)
+    with computing_in(precision):
+        model = build_text_to_text(config)
+    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, label_smoothing=label_smoothing)
+    losses = resume(to, trainer)
+    console.print(f"encoder–decoder {config.num_layers} + {config.num_layers} × {config.hidden_dim}, "
+                  f"{model.count_params():,} parameters, {precision}"
+                  + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
+    history = History(to, trainer, reader, list(held_out.in_order_of_length(2 * batch_tokens)), batch_tokens, losses, written)
+    result = train(to, trainer, pairs.endless(batch_tokens, seed, trainer.step), budget, history, checkpoint_every)
+    with run_folder.whole(to / "text_to_text.weights.h5") as path:
+        model.save_weights(path)
+    run_folder.save_config(to, "text_to_text", model=dataclasses.asdict(config), source_length=source_length,
+                           target_length=target_length, options=options, **result)
+    console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
+                  f'{result["validation_loss"]:.3f}. Next: fromzero predict {to} "a text"', markup=False)
+    return result

@@ -1,0 +1,104 @@
+"""A trained encoder–decoder's run folder in, texts from texts out: what seq2seq, predict, evaluate and export share."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from data.pairs import encode_texts
+from data.tokenizer import CLS, PAD, SEP, SPECIAL_TOKENS, Tokenizer
+from models import bert, seq2seq
+from models.config import TransformerConfig, from_dict
+from models.generation import beam_search
+from models.run_folder import load_config
+
+BATCH_TEXTS = 32  # written at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class TextToText:
+    """An encoder–decoder with all that it needs to write texts from texts.
+
+    Attributes:
+        model: `models.seq2seq.sequence_to_sequence`.
+        tokenizer: the `Tokenizer` it was trained with.
+        source_length, target_length: the longest rows, in tokens.
+    """
+
+    model: object
+    tokenizer: Tokenizer
+    source_length: int
+    target_length: int
+
+    @functools.cached_property
+    def decoder(self):
+        return seq2seq.Decoder(self.model, "backbone", CLS)
+
+    def texts(self, sources, num_beams, length_penalty):
+        """Writes the most probable texts that a beam finds. Runs eagerly and in a SavedModel.
+
+        Args:
+            sources: tf.string (B,); of one longer than the model reads, the beginning.
+            num_beams, length_penalty: as for `models.generation.beam_search`; 1 beam takes the best token each time.
+
+        Returns:
+            tf.string (B,).
+        """
+        rows = encode_texts(self.tokenizer, sources, self.source_length)
+        token_ids = rows.to_tensor(PAD, shape=tf.maximum(rows.bounding_shape(), [0, 1]))  # a column of no texts too
+        ids = np.arange(self.tokenizer.vocabulary_size)
+        room = self.target_length - 1
+        logits, state = self.decoder.start(token_ids, room)
+        written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
+                                 forbidden=(ids < len(SPECIAL_TOKENS)) & (ids != SEP), stop_id=SEP)
+        return self.tokenizer.decode(written[:, 0])
+
+    def write(self, sources, num_beams, length_penalty, progress=None):
+        """The same for N strings, texts of similar length together.
+
+        Args:
+            progress: called with the number of texts done.
+
+        Returns:
+            list of N strings.
+        """
+        graph = self._graph(num_beams, length_penalty)
+        order = sorted(range(len(sources)), key=lambda number: len(sources[number]))
+        written = [""] * len(sources)
+        for start in range(0, len(order), BATCH_TEXTS):
+            numbers = order[start : start + BATCH_TEXTS]
+            texts = graph(tf.constant([sources[number] for number in numbers])).numpy()
+            for number, text in zip(numbers, texts):
+                written[number] = text.decode()
+            if progress:
+                progress(len(numbers))
+        return written
+
+    @functools.cached_property
+    def _graph(self):
+        @functools.cache
+        def graph(num_beams, length_penalty):
+            return tf.function(lambda sources: self.texts(sources, num_beams, length_penalty),
+                               [tf.TensorSpec([None], tf.string)], autograph=False)
+
+        return graph
+
+
+def build_text_to_text(config, rematerialise=False):
+    """The model of a `TransformerConfig`, encoder and decoder alike."""
+    return seq2seq.sequence_to_sequence(bert.backbone(config, rematerialise=rematerialise), config, rematerialise)
+
+
+def load_text_to_text(folder):
+    """Loads a run of `seq2seq`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `models.run_folder.load_config`.
+    """
+    folder = Path(folder)
+    config = load_config(folder, "text_to_text")
+    model = build_text_to_text(from_dict(TransformerConfig, config["model"]))
+    model.load_weights(folder / "text_to_text.weights.h5")
+    return TextToText(model, Tokenizer.load(folder / "tokenizer.json"), config["source_length"], config["target_length"])
