@@ -13,8 +13,8 @@ COMMANDS = {
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
-    "evaluate": "measure a classifier on labelled text, or a GPT on text; JSON and an HTML page",
-    "predict": "classify texts from the command line, standard input or a file",
+    "evaluate": "measure a run on text: accuracy and calibration, perplexity, BLEU and ROUGE",
+    "predict": "classify texts, or write texts from them: command line, standard input or a file",
     "export": "write a SavedModel that takes raw strings",
     "doctor": "say what is installed, what would go wrong, and how to mend it",
 }

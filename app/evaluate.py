@@ -7,11 +7,10 @@ from pathlib import Path
 
 import tyro
 
-from app.decoding import BEAMS
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
+from app.writing import beams
 
 WORST_MISTAKES = 30
-SHOWN_EXAMPLES = 20  # of written texts, the first ones
 SHOWN_CHARACTERS = 500
 
 
@@ -24,29 +23,30 @@ def evaluate(
     label_column: str | None = None,
     target_column: str | None = None,
     whole_files: bool = False,
-    num_beams: int = BEAMS["num_beams"],
-    length_penalty: float = BEAMS["length_penalty"],
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
     report: Path | None = None,
-    bootstrap_samples: int = 1000,
-    seed: int = 0,
+    bootstrap_samples: int | None = None,
+    seed: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
     """Measure a classifier on labelled text, a GPT on plain text, or a run of seq2seq on pairs of texts.
 
     Args:
         run: folder of a run of finetune, seq2seq or pretrain --objective clm.
-        data: sources of labelled text, of plain text for a GPT, of pairs for a run of seq2seq: files, globs, folders, tfds:NAME:SPLIT, sample:NAME.
+        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs: files, globs, folders,
+            tfds:NAME:SPLIT, sample:NAME.
         text_column: column of the text; found when left out.
-        pair_column: column of the second text, for a classifier of text pairs.
-        label_column: column of the label; found when left out.
+        pair_column: for a classifier of text pairs, column of the second text.
+        label_column: for a classifier, column of the label; found when left out.
         target_column: for a run of seq2seq, column of the text that should be written; found when left out.
         whole_files: for a GPT, a .txt file is one text, not one a line.
         num_beams: for a run of seq2seq, as for predict.
         length_penalty: for a run of seq2seq, as for predict.
         report: where the .json and the .html go, the ending left out; RUN/evaluation-… when left out.
             An earlier evaluation of the same data is replaced, anything else is not.
-        bootstrap_samples: resamples for the 95 % intervals.
-        seed: of the resampling.
+        bootstrap_samples: for a classifier, resamples for the 95 % intervals; 1000 when left out.
+        seed: of the resampling; 0 when left out.
         max_skipped: stop after so many unreadable rows.
 
     Returns:
@@ -54,31 +54,36 @@ def evaluate(
         counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
         `app.text_scores.text_scores` returns, with the run and the data.
     """
-    check_at_least(0, seed=seed, bootstrap_samples=bootstrap_samples)
-    data = as_tuple(data)
+    run, data = Path(run), as_tuple(data)
     if not data:
         raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
-    from models.run_folder import load_config
+    from app.kinds import kind_of
 
-    kind = load_config(Path(run), "classifier", "causal_lm", "text_to_text")["kind"]
-    for name, value, owner in (("--whole-files", whole_files, "causal_lm"), ("--target-column", target_column, "text_to_text"),
-                               ("--pair-column", pair_column, "classifier"), ("--label-column", label_column, "classifier")):
-        if value and kind != owner:
-            raise ValueError(f"{name} belongs to a {owner} run. Received: {run}, a {kind} run")
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", whole_files=(whole_files, "causal_lm"),
+                   pair_column=(pair_column, "classifier"), label_column=(label_column, "classifier"),
+                   bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
+                   target_column=(target_column, "seq2seq"), num_beams=(num_beams, "seq2seq"),
+                   length_penalty=(length_penalty, "seq2seq"))
+    identity = {"data": list(data), "text_column": text_column}
     if kind == "causal_lm":
-        return _evaluate_generator(Path(run), {"data": list(data), "text_column": text_column, "whole_files": whole_files},
-                                   report, max_skipped)
-    if kind == "text_to_text":
-        check_at_least(1, num_beams=num_beams)
-        check_at_least(0, length_penalty=length_penalty)
-        return _evaluate_text_to_text(
-            Path(run), {"data": list(data), "text_column": text_column, "target_column": target_column,
-                        "num_beams": num_beams, "length_penalty": length_penalty}, report, max_skipped)
-    identity = {"data": list(data), "text_column": text_column, "pair_column": pair_column,
-                "label_column": label_column}
-    json_path, html_path = _report_paths(Path(run), report, identity)
+        identity |= {"whole_files": whole_files}
+    elif kind == "seq2seq":
+        identity |= {"target_column": target_column, **beams(num_beams, length_penalty)}
+    else:
+        identity |= {"pair_column": pair_column, "label_column": label_column}
+    bootstrap_samples, seed = 1000 if bootstrap_samples is None else bootstrap_samples, seed or 0
+    check_at_least(0, seed=seed, bootstrap_samples=bootstrap_samples)
+    json_path, html_path = _report_paths(run, report, identity)
 
     load_tensorflow()
+    if kind == "causal_lm":
+        from app.perplexity import evaluate_generator
+
+        return evaluate_generator(run, identity, json_path, max_skipped)
+    if kind == "seq2seq":
+        from app.text_scores import evaluate_writer
+
+        return evaluate_writer(run, identity, json_path, max_skipped)
     from app.classifier import load_classifier
     from app.report import html_page
     from data.sources import SkippedRows
@@ -86,7 +91,7 @@ def evaluate(
     from models.metrics import classification_metrics
     from models.run_folder import whole, write_json
 
-    classifier = load_classifier(Path(run))
+    classifier = load_classifier(run)
     if classifier.takes_pairs and pair_column is None:
         raise ValueError("this classifier takes pairs of texts: name the column of the second text with --pair-column")
     skipped = SkippedRows(max_skipped)
@@ -117,60 +122,6 @@ def evaluate(
         temporary.write_text(html_page(evaluation), encoding="utf-8")
     _print_summary(evaluation, console)
     console.print(f"report: {html_path}\n        {json_path}", markup=False)
-    return evaluation
-
-
-def _evaluate_generator(run, identity, report, max_skipped):
-    """The part of `evaluate` for a GPT."""
-    json_path, _ = _report_paths(run, report, identity)
-    load_tensorflow()
-    from app.generator import load_generator
-    from app.perplexity import perplexity
-    from data.sources import SkippedRows, read_texts
-    from models.run_folder import write_json
-
-    generator = load_generator(run)
-    skipped = SkippedRows(max_skipped)
-    texts = read_texts(identity["data"], skipped, identity["text_column"], whole_files=identity["whole_files"])
-    with progress_bar("evaluate", unit="texts") as advance:
-        measured = perplexity(generator, texts, progress=advance)
-    evaluation = {"run": str(run), **identity, "skipped": dict(skipped.counts), **measured}
-    write_json(json_path, evaluation)
-    console.print("{texts:,} texts, {tokens:,} tokens, {words:,} words, {characters:,} characters; {unknown:,} tokens are "
-                  "[UNK]\n"
-                  "loss {loss:.4f} nats a token, perplexity {perplexity:.2f} of a token, {word_perplexity:.1f} of a word, "
-                  "{bits_per_character:.3f} bits a character".format(**measured), markup=False)
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
-    return evaluation
-
-
-def _evaluate_text_to_text(run, identity, report, max_skipped):
-    """The part of `evaluate` for a run of seq2seq."""
-    json_path, _ = _report_paths(run, report, identity)
-    load_tensorflow()
-    from app.text_scores import text_scores
-    from app.text_to_text import load_text_to_text
-    from data.pairs import read_pairs
-    from data.sources import SkippedRows
-    from models.run_folder import write_json
-
-    text_to_text = load_text_to_text(run)
-    skipped = SkippedRows(max_skipped)
-    texts, references = read_pairs(identity["data"], skipped, text_column=identity["text_column"],
-                                   target_column=identity["target_column"])
-    with progress_bar("write", len(texts), "texts") as advance:
-        written = text_to_text.write(texts, identity["num_beams"], identity["length_penalty"], advance)
-    examples = [dict(zip(("text", "target", "written"), map(_cut, one))) for one in zip(texts, references, written)]
-    evaluation = {"run": str(run), **identity, "n_examples": len(texts), "skipped": dict(skipped.counts),
-                  **text_scores(written, references), "examples": examples[:SHOWN_EXAMPLES]}
-    write_json(json_path, evaluation)
-    console.print("{n_examples:,} texts: BLEU {bleu:.2f}, chrF {chrf:.2f}, ROUGE-1 {rouge1:.3f}, ROUGE-2 {rouge2:.3f}, "
-                  "ROUGE-L {rougeL:.3f}\n{bleu_signature}\n{chrf_signature}".format(**evaluation), markup=False)
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
     return evaluation
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import tyro
 
-from app.decoding import BEAMS, SAMPLING
 from app.terminal import check_at_least, console, load_tensorflow
+from app.writing import SAMPLING, beams
 
 # Registered in every TensorFlow of Python, yet nothing outside Python can run them.
 PYTHON_OPERATIONS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 TOLERANCE = 1e-5
-SETTINGS = {"classifier": {}, "causal_lm": SAMPLING, "text_to_text": BEAMS}  # of each kind of run, and what counts if none is given
 
 # Runs in a process of its own. `-I` hides this checkout and the environment variables. TensorFlow imports Keras where
 # it is installed, so what an export must do without is blocked: None in sys.modules makes its import fail.
@@ -82,19 +81,24 @@ def export(
     to = Path(to)
     if to.exists():
         raise ValueError(f"{to} exists: choose another name or version, such as {to.parent / '2'}, or remove it first")
-    given = {name: value for name, value in (
-        ("tokens", tokens), ("temperature", temperature), ("top_k", top_k), ("top_p", top_p),
-        ("repetition_penalty", repetition_penalty), ("num_beams", num_beams), ("length_penalty", length_penalty))
-        if value is not None}
-    check_at_least(1, tokens=given.get("tokens", 1), num_beams=given.get("num_beams", 1))
-    check_at_least(0, length_penalty=given.get("length_penalty", 0))
+    drawing = {"tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
+               "repetition_penalty": repetition_penalty}
+    search = {"num_beams": num_beams, "length_penalty": length_penalty}
+    from app.kinds import kind_of
+
+    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq",
+                   **{name: (value, "causal_lm") for name, value in drawing.items()},
+                   **{name: (value, "seq2seq") for name, value in search.items()})
+    search = beams(**search)
+    drawing = {**SAMPLING, **{name: value for name, value in drawing.items() if value is not None}}
+    check_at_least(1, tokens=drawing["tokens"])
 
     load_tensorflow()
     import tensorflow as tf
 
     from models.run_folder import whole, write_json
 
-    servable = _servable(Path(run), given)
+    servable = _servable(Path(run), kind, drawing, search)
     with whole(to) as temporary:
         try:
             tf.saved_model.save(servable.module, str(temporary), signatures=servable.signatures)
@@ -117,31 +121,26 @@ def export(
     return operations
 
 
-def _servable(run, given):
-    """The `app.serving.Servable` of a run."""
+def _servable(run, kind, drawing, search):
+    """The `app.serving.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
     import tensorflow as tf
 
     from app.classifier import load_classifier
     from app.generator import load_generator
-    from app.serving import servable_classifier, servable_generator, servable_text_to_text
-    from app.text_to_text import load_text_to_text
+    from app.serving import servable_classifier, servable_generator, servable_writer
+    from app.writer import load_writer
     from models.generation import Sampling
-    from models.run_folder import load_config
 
     # TensorFloat-32, the default on recent GPUs, rounds to 10 bits: answers would differ by 1e-3.
     with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        kind = load_config(run, *SETTINGS)["kind"]
-        if foreign := [name for name in given if name not in SETTINGS[kind]]:
-            raise ValueError(f"settings must be those of the run's kind ({kind}: {', '.join(SETTINGS[kind]) or 'none'}). "
-                             f"Received: {', '.join(foreign)} for {run}")
-        settings = {**SETTINGS[kind], **given}
         if kind == "classifier":
             return servable_classifier(load_classifier(run))
-        if kind == "text_to_text":
-            return servable_text_to_text(load_text_to_text(run), **settings)
-        return servable_generator(load_generator(run), settings.pop("tokens"), Sampling(**settings))
+        if kind == "seq2seq":
+            return servable_writer(load_writer(run), **search)
+        sampling = Sampling(**{name: value for name, value in drawing.items() if name != "tokens"})
+        return servable_generator(load_generator(run), drawing["tokens"], sampling)
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(with_tf32)
 
@@ -197,9 +196,12 @@ def verify(folder, operations, servable):
         for name, expected in outputs.items():
             answer = reply["answers"][signature][name]
             if expected.dtype == object:  # texts
-                difference = float("inf") if answer != [text.decode() for text in expected] else 0.0
-            else:
-                difference = float(np.abs(np.asarray(answer) - expected).max())
+                for text, given in zip([text.decode() for text in expected], answer, strict=True):
+                    if text != given:
+                        raise RuntimeError(f"an export must give the run's answers. Received: {signature}'s {name} "
+                                           f"{given!r}, not {text!r}")
+                continue
+            difference = float(np.abs(np.asarray(answer) - expected).max())
             if not difference <= TOLERANCE:  # NaN fails too
                 raise RuntimeError(f"an export must give the run's answers, numbers to {TOLERANCE}. Received: "
                                    f"{signature}'s {name}, which differ by {difference}")

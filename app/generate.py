@@ -4,8 +4,9 @@ from pathlib import Path
 
 import tyro
 
-from app.decoding import SAMPLING
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow
+from app.writing import SAMPLING
+
 
 def generate(
     run: tyro.conf.Positional[Path],
@@ -46,6 +47,9 @@ def generate(
     prompts = as_tuple(prompts)
     if num_beams > 1 and count > 1:
         raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
+    from app.kinds import kind_of
+
+    kind_of(run, "causal_lm")
     load_tensorflow()
     from app.generator import load_generator
     from models.generation import Sampling

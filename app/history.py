@@ -1,4 +1,4 @@
-"""Evaluations of a pretraining in; history.jsonl, TensorBoard and what the model says of held-out text out."""
+"""Evaluations of a long training in; history.jsonl, TensorBoard and what the model says of held-out text out."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from app.generator import Generator
-from app.text_to_text import TextToText
 from app.terminal import console
 from data.tokenizer import SEP
 from models.generation import beam_search
@@ -99,17 +98,17 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     return lines
 
 
-def written(model, tokenizer, batch, count=3, tokens=64):
-    """A few held-out texts and what the model writes from them, the best token each time.
+def written(writer, batch, count=3):
+    """A few held-out texts and what an encoder–decoder writes from them, the best token each time.
 
     Args:
-        model: an encoder–decoder.
+        writer: `app.writer.Writer`.
         batch: what `data.pairs.EncodedPairs.batch` returns.
 
     Returns:
         list of strings: the text, " → " and what is written.
     """
-    length = batch["token_ids"].shape[1]
-    texts = tokenizer.decode(tf.constant(batch["token_ids"][:count]))
-    answers = TextToText(model, tokenizer, length, min(tokens, 2 * length)).texts(texts, num_beams=1, length_penalty=0.0)
-    return [f"{text.decode()} → {answer.decode()}" for text, answer in zip(texts.numpy(), answers.numpy())]
+    token_ids = tf.constant(batch["token_ids"][:count])
+    texts = writer.tokenizer.decode(token_ids).numpy()
+    answers = writer.graph(num_beams=1, length_penalty=0.0)(token_ids).numpy()
+    return [f"{text.decode()} → {answer.decode()}" for text, answer in zip(texts, answers)]

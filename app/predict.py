@@ -11,8 +11,8 @@ from pathlib import Path
 
 import tyro
 
-from app.decoding import BEAMS
-from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
+from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+from app.writing import beams
 
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
 CHUNK = 1024
@@ -27,8 +27,8 @@ def predict(
     to: Path | None = None,
     text_column: str | None = None,
     pair_column: str | None = None,
-    num_beams: int = BEAMS["num_beams"],
-    length_penalty: float = BEAMS["length_penalty"],
+    num_beams: int | None = None,
+    length_penalty: float | None = None,
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
@@ -48,9 +48,9 @@ def predict(
         to: .csv, .tsv or .jsonl (also .gz) to write.
         text_column: column of the text; found when left out.
         pair_column: column of the second text; found when left out.
-        num_beams: for a run of seq2seq, among how many texts at a time the most probable one is searched; 1 = the best
-            token each time.
-        length_penalty: of that search: larger values favour longer texts.
+        num_beams: for a run of seq2seq, among how many texts at a time the most probable one is searched: 5 when left
+            out, 1 = the best token each time.
+        length_penalty: of that search: larger values favour longer texts; 1 when left out.
         overwrite: replace the file --to if it exists.
         max_skipped: stop after so many unreadable rows.
 
@@ -59,8 +59,7 @@ def predict(
         of {"text", "written"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
-    check_at_least(1, num_beams=num_beams)
-    check_at_least(0, length_penalty=length_penalty)
+    search = beams(num_beams, length_penalty)
     run, texts = Path(run), as_tuple(texts)
     if (data is None) != (to is None):
         raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
@@ -72,17 +71,17 @@ def predict(
     elif not texts and sys.stdin.isatty():
         raise ValueError("nothing to read: give a text in quotes, pipe texts in, or name a file with --data")
 
+    from app.kinds import kind_of
+
+    kind = kind_of(run, "classifier", "seq2seq", pair_column=(pair_column, "classifier"),
+                   num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
     from app.classifier import load_classifier
     from app.predictions import Labels, Texts
-    from app.text_to_text import load_text_to_text
+    from app.writer import load_writer
     from data.sources import SkippedRows
-    from models.run_folder import load_config
 
-    if load_config(run, "classifier", "text_to_text")["kind"] == "classifier":
-        predictor = Labels(load_classifier(run))
-    else:
-        predictor = Texts(load_text_to_text(run), num_beams, length_penalty)
+    predictor = Labels(load_classifier(run)) if kind == "classifier" else Texts(load_writer(run), **search)
     if data is not None:
         return _predict_file(predictor, data, to, text_column, pair_column, SkippedRows(max_skipped))
     results = []

@@ -7,7 +7,7 @@ import tyro
 from rich.table import Table
 from rich.text import Text
 
-from app.terminal import as_tuple, check_at_least, console, load_tensorflow, progress_bar
+from app.terminal import as_tuple, check_at_least, check_file, console, load_tensorflow, progress_bar
 
 VOCABULARY_SIZE = 8192
 
@@ -44,8 +44,9 @@ def prepare(
         text_column: the column that holds the text; found by its name if not given.
         whole_files: a .txt file is one document, not one a line.
         keep_case: do not lower-case.
-        characters: tokens are characters, in their case; ends of lines are tokens too.
-        validation: sources to measure the loss on, all of their documents; none = a share of the corpus.
+        characters: tokens are characters, in their case; ends of lines are tokens too. Spaces beside spaces go, and
+            compatibility characters become plain ones ("…" three dots), as always.
+        validation: sources to measure the loss on; none = a share of the corpus.
         validation_share: that share.
         near_duplicates: documents whose sets of shingles overlap by this share or more are duplicates (Jaccard).
         max_skipped: stop after so many unreadable rows.
@@ -54,19 +55,20 @@ def prepare(
     if tokenizer and (keep_case or characters or vocabulary_size is not None):
         raise ValueError("--vocabulary-size, --keep-case and --characters are of a tokenizer trained here: leave them out "
                          "beside --tokenizer")
+    check_file(tokenizer=tokenizer)
     vocabulary_size = VOCABULARY_SIZE if vocabulary_size is None else vocabulary_size
     check_at_least(1, vocabulary_size=vocabulary_size)
     to, sources, held_out, validation = Path(to), as_tuple(sources), as_tuple(held_out), as_tuple(validation)
     if not 0 < validation_share < 1:
         raise ValueError(f"--validation-share must be above 0 and below 1. Received: {validation_share}")
     from data.sources import SkippedRows, fingerprint, read_texts
-    from models.run_folder import whole, write_json
+    from models.run_folder import sha256, whole, write_json
 
     recipe = {
         "sources": {source: fingerprint(source) for source in sources},
         "held_out": {source: fingerprint(source) for source in held_out},
         "validation": {source: fingerprint(source) for source in validation},
-        "tokenizer": fingerprint_file(tokenizer) if tokenizer else None,
+        "tokenizer": sha256(tokenizer) if tokenizer else None,
         "vocabulary_size": vocabulary_size, "sequence_length": sequence_length, "text_column": text_column,
         "whole_files": whole_files, "keep_case": keep_case, "characters": characters,
         "validation_share": validation_share, "near_duplicates": near_duplicates,
@@ -92,7 +94,7 @@ def prepare(
             corpus = build_corpus(
                 read_texts(sources, skipped, text_column, whole_files=whole_files), folder,
                 held_out=read_texts(held_out, skipped, text_column, whole_files=whole_files),
-                validation=read_texts(validation, skipped, text_column, whole_files=whole_files),
+                validation=read_texts(validation, skipped, text_column, whole_files=whole_files) if validation else None,
                 validation_share=validation_share, near_duplicates=near_duplicates, progress=advance)
         counts = corpus.counts
         if not counts["train"] or not counts["validation"]:
@@ -130,19 +132,6 @@ def prepare(
     return manifest
 
 
-def fingerprint_file(path):
-    """SHA-256 of a file the user named.
-
-    Raises:
-        FileNotFoundError: it is not there.
-    """
-    from models.run_folder import sha256
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"--tokenizer must be a tokenizer.json. Received: {path}, which does not exist")
-    return sha256(path)
-
-
 def _prepared_already(folder, recipe):
     """The manifest of a corpus prepared before by the same recipe.
 
@@ -156,7 +145,8 @@ def _prepared_already(folder, recipe):
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ValueError(f"{path} is damaged: remove that folder, or choose another --to") from None
-    changed = [name for name in recipe if recipe[name] != manifest.get("recipe", {}).get(name)]
+    prepared = {"validation": {}, "characters": False, **manifest.get("recipe", {})}  # younger than some corpora
+    changed = [name for name in recipe if recipe[name] != prepared.get(name)]
     if changed:
         raise ValueError(f"{folder} was prepared from other sources or settings ({', '.join(changed)}). "
                          "Choose another --to, or remove that folder")

@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
+from app.terminal import (as_tuple, check_at_least, check_file, check_learning_rate, console, load_tensorflow,
+                          progress_bar, warn)
 
 VOCABULARY_SIZE = 8192
 LEARNING_RATE = 5e-3
+SHOWN_TOKENS = 24  # of what is written at an evaluation
 LARGEST_VALIDATION = 1000  # pairs of the data, if no others are given
 
 
@@ -58,7 +60,7 @@ def seq2seq(
         target_length: the longest text that is written, in tokens.
         minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
         steps: train for so many updates instead.
-        batch_size: pairs in a batch, on average: a batch has so many mean pairs' tokens, few long pairs or many short ones.
+        batch_size: pairs in a batch, on average: it has room for so many mean pairs, for fewer long or more short ones.
         precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
         dropout: share of activations dropped in training.
@@ -76,15 +78,18 @@ def seq2seq(
             raise ValueError(f"{name} must be in [0, 1). Received: {value}")
     if tokenizer and vocabulary_size is not None:
         raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer")
+    check_file(tokenizer=tokenizer)
     to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
+    from app.training import check_free, claim, resume, train
+
+    check_free(to)
     load_tensorflow()
     import keras
     import numpy as np
 
     from app.history import History, written
-    from app.text_to_text import build_text_to_text
-    from app.training import claim, resume, train
-    from data.pairs import encode_pairs, read_pairs
+    from app.writer import Writer, build_model
+    from data.pairs import encode_pairs
     from data.sources import SkippedRows, fingerprint
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
@@ -99,22 +104,7 @@ def seq2seq(
     budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "target_column": target_column}
-    texts, targets = read_pairs(data, skipped, **columns)
-    if validation:
-        held_out = read_pairs(validation, skipped, **columns)
-    else:
-        count = min(LARGEST_VALIDATION, len(texts) // 20)
-        if not count:
-            raise ValueError("a twentieth of the pairs is held out to measure by. Received: "
-                             f"{len(texts)} pairs; give more, or others with --validation")
-        order = np.random.default_rng(seed).permutation(len(texts))
-        held_out, (texts, targets) = (tuple([part[n] for n in numbers] for part in (texts, targets))
-                                      for numbers in (order[:count], order[count:]))
-    held_out_texts = set(held_out[0])
-    kept = [number for number, text in enumerate(texts) if text not in held_out_texts]
-    texts, targets = ([part[number] for number in kept] for part in (texts, targets))
-    if not texts:
-        raise ValueError("training needs a text that does not stand in the validation. Received: none")
+    (texts, targets), held_out, repeated = _read(data, validation, columns, seed, skipped)
 
     earlier = to / "tokenizer.json"  # of a training to go on with
     reader = Tokenizer.load(tokenizer or earlier) if tokenizer or earlier.exists() else train_tokenizer(
@@ -124,8 +114,8 @@ def seq2seq(
         num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim),
         dropout=dropout)
     precision = precision or fast_precision()
-    options = {"data": [fingerprint(source) for source in data], "validation": [fingerprint(source) for source in validation],
-               **columns, "vocabulary_size": vocabulary_size, "tokenizer": reader.sha256,
+    options = {"data": [*map(fingerprint, data)], "validation": [*map(fingerprint, validation)], **columns,
+               "vocabulary_size": vocabulary_size or VOCABULARY_SIZE, "tokenizer": reader.sha256,
                "model": dataclasses.asdict(config), "source_length": source_length, "target_length": target_length,
                "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate,
                "label_smoothing": label_smoothing, "seed": seed, "budget": dataclasses.asdict(budget)}
@@ -136,26 +126,62 @@ def seq2seq(
                            for part in ((texts, targets), held_out))
     longest = np.array([max(len(source), len(target)) for source, target in zip(pairs.sources, pairs.targets)])
     batch_tokens = int(batch_size * longest.mean())
-    console.print(f"{len(pairs):,} pairs to train on, {len(held_out):,} to measure by; {longest.mean():.1f} tokens on average"
+    console.print(f"{len(pairs):,} pairs to train on, {len(held_out):,} to measure by, on average {longest.mean():.1f} tokens"
+                  + (f"; {repeated:,} pairs left out whose text is measured by" if repeated else "")
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
     for side, rows, length in (("text", pairs.sources, source_length), ("target", pairs.targets, target_length)):
         if cut := sum(len(row) == length for row in rows):
-            warn(f"{cut:,} of {len(rows):,} pairs have a {side} of {length} tokens or more, of which the beginning counts")
+            warn(f"{cut:,} of {len(rows):,} pairs have a {side} of {length} tokens or more: its beginning counts")
 
     keras.utils.set_random_seed(seed)
     with computing_in(precision):
-        model = build_text_to_text(config)
+        model = build_model(config)
     trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, label_smoothing=label_smoothing)
     losses = resume(to, trainer)
     console.print(f"encoder–decoder {config.num_layers} + {config.num_layers} × {config.hidden_dim}, "
                   f"{model.count_params():,} parameters, {precision}"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))
-    history = History(to, trainer, reader, list(held_out.in_order_of_length(2 * batch_tokens)), batch_tokens, losses, written)
+    validation = list(held_out.in_order_of_length(2 * batch_tokens))
+    writer = Writer(model, reader, source_length, min(target_length, SHOWN_TOKENS))
+    history = History(to, trainer, reader, validation, batch_tokens, losses,
+                      lambda model, tokenizer, batch, count: written(writer, batch, count))
     result = train(to, trainer, pairs.endless(batch_tokens, seed, trainer.step), budget, history, checkpoint_every)
-    with run_folder.whole(to / "text_to_text.weights.h5") as path:
+    with run_folder.whole(to / "seq2seq.weights.h5") as path:
         model.save_weights(path)
-    run_folder.save_config(to, "text_to_text", model=dataclasses.asdict(config), source_length=source_length,
+    run_folder.save_config(to, "seq2seq", model=dataclasses.asdict(config), source_length=source_length,
                            target_length=target_length, options=options, **result)
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f'{result["validation_loss"]:.3f}. Next: fromzero predict {to} "a text"', markup=False)
     return result
+
+
+def _read(data, validation, columns, seed, skipped):
+    """Reads the pairs to train on and those to measure by.
+
+    Returns:
+        (texts, targets) to train on; (texts, targets) to measure by; how many of the first were left out because their
+        text stands among the second.
+
+    Raises:
+        ValueError: too few pairs.
+    """
+    import numpy as np
+
+    from data.pairs import read_pairs
+
+    pairs = list(zip(*read_pairs(data, skipped, **columns)))
+    if validation:
+        held_out = list(zip(*read_pairs(validation, skipped, **columns)))
+    else:
+        count = min(LARGEST_VALIDATION, len(pairs) // 20)
+        if not count:
+            raise ValueError("a twentieth of the pairs is held out to measure by. Received: "
+                             f"{len(pairs)} pairs; give more, or others with --validation")
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        held_out, pairs = ([pairs[number] for number in numbers] for numbers in (order[:count], order[count:]))
+    measured_by = {text for text, _ in held_out}
+    kept = [pair for pair in pairs if pair[0] not in measured_by]
+    if not kept:
+        raise ValueError("training needs a text that is not measured by. Received: every text stands in the validation; "
+                         "give other pairs with --validation")
+    return tuple(map(list, zip(*kept))), tuple(map(list, zip(*held_out))), len(pairs) - len(kept)

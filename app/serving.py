@@ -97,12 +97,12 @@ def servable_generator(generator, num_tokens, sampling):
     prompt = tf.TensorSpec([None], tf.string, name="prompt")
     module.default, module.seeded = (tf.function(signature, autograph=False) for signature in (default, seeded))
     prompts, seeds = (list(EXAMPLES), "string"), (list(range(len(EXAMPLES))), "int32")
+    signatures = {"serving_default": module.default.get_concrete_function(prompt),
+                  "seeded": module.seeded.get_concrete_function(prompt, tf.TensorSpec([None], tf.int32, name="seed"))}
     with tf.device("CPU"):  # as the verification: a last digit may choose another token
-        texts = generator.texts(tf.constant(prompts[0]), tf.constant(seeds[0]), num_tokens, sampling)
+        texts = signatures["seeded"](tf.constant(prompts[0]), tf.constant(seeds[0]))["text"]
     return Servable(
-        module,
-        {"serving_default": module.default.get_concrete_function(prompt),
-         "seeded": module.seeded.get_concrete_function(prompt, tf.TensorSpec([None], tf.int32, name="seed"))},
+        module, signatures,
         {"serving_default": {"prompt": prompts}, "seeded": {"prompt": prompts, "seed": seeds}},
         {"serving_default": {},
          "seeded": {"text": texts.numpy()}},
@@ -110,24 +110,25 @@ def servable_generator(generator, num_tokens, sampling):
          "sequence_length": generator.sequence_length, "tokenizer": generator.tokenizer.sha256})
 
 
-def servable_text_to_text(text_to_text, num_beams, length_penalty):
+def servable_writer(writer, num_beams, length_penalty):
     """A `Servable` of text → text_written.
 
     Args:
-        text_to_text: `app.text_to_text.TextToText`.
+        writer: `app.writer.Writer`.
         num_beams, length_penalty: as for its `texts`.
     """
-    module = _module(text_to_text)
+    module = _module(writer)
     module.write = tf.function(
-        lambda text: {"text_written": text_to_text.texts(text, num_beams, length_penalty)}, autograph=False)
+        lambda text: {"text_written": writer.texts(text, num_beams, length_penalty)}, autograph=False)
+    signature = module.write.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))
     with tf.device("CPU"):  # as the verification: a last digit may choose another token
-        written = text_to_text.texts(tf.constant(EXAMPLES), num_beams, length_penalty)
+        written = signature(tf.constant(EXAMPLES))["text_written"]
     return Servable(
-        module, {"serving_default": module.write.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))},
-        {"serving_default": {"text": (list(EXAMPLES), "string")}}, {"serving_default": {"text_written": written.numpy()}},
+        module, {"serving_default": signature}, {"serving_default": {"text": (list(EXAMPLES), "string")}},
+        {"serving_default": {"text_written": written.numpy()}},
         {"task": "seq2seq", "num_beams": num_beams, "length_penalty": length_penalty,
-         "source_length": text_to_text.source_length, "target_length": text_to_text.target_length,
-         "tokenizer": text_to_text.tokenizer.sha256})
+         "source_length": writer.source_length, "target_length": writer.target_length,
+         "tokenizer": writer.tokenizer.sha256})
 
 
 def _module(run):

@@ -24,6 +24,13 @@ def check_at_least(minimum, **options):
             raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}. Received: {value}")
 
 
+def check_file(**options):
+    """Raises FileNotFoundError for the first option that names a file which is not there."""
+    for name, path in options.items():
+        if path is not None and not os.path.isfile(path):
+            raise FileNotFoundError(f"--{name.replace('_', '-')} must be a file. Received: {path}, which does not exist")
+
+
 def check_learning_rate(learning_rate):
     """Raises ValueError unless it is above 0."""
     if not learning_rate > 0:

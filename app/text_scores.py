@@ -2,14 +2,59 @@
 
 import re
 
+from app.terminal import console, progress_bar
+from app.writer import load_writer
+from data.pairs import read_pairs
+from data.sources import SkippedRows
+from models.run_folder import write_json
+
+SHOWN_EXAMPLES = 20  # the first ones
+SHOWN_CHARACTERS = 500
 CHINESE = re.compile("[\u3400-\u9fff]")
+# Thai and Lao, Tibetan, Myanmar, Khmer, Japanese: written without spaces, as Chinese is.
+UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
-class Characters:
-    """The tokens of ROUGE for Chinese: characters."""
+class Tokens:
+    """What ROUGE counts, instead of rouge-score's own letters a to z: lower-cased words, or characters."""
+
+    def __init__(self, pattern):
+        self.pattern = re.compile(pattern)
 
     def tokenize(self, text):
-        return [character for character in text if not character.isspace()]
+        return self.pattern.findall(text.lower())
+
+
+def evaluate_writer(run, identity, json_path, max_skipped):
+    """What `app.evaluate.evaluate` does with a run of seq2seq: writes, measures, writes the JSON, shows it.
+
+    Args:
+        run: its folder.
+        identity: dict with "data", "text_column", "target_column", "num_beams" and "length_penalty", as `evaluate` takes
+            them.
+        json_path: the file to write.
+        max_skipped: as `evaluate` takes it.
+
+    Returns:
+        What the JSON file holds: the run, `identity`, what `text_scores` returns and the first examples.
+    """
+    writer = load_writer(run)
+    skipped = SkippedRows(max_skipped)
+    texts, references = read_pairs(identity["data"], skipped, text_column=identity["text_column"],
+                                   target_column=identity["target_column"])
+    with progress_bar("write", len(texts), "texts") as advance:
+        written = writer.write(texts, identity["num_beams"], identity["length_penalty"], advance)
+    examples = [{name: text[:SHOWN_CHARACTERS] for name, text in zip(("text", "target", "written"), example)}
+                for example in list(zip(texts, references, written))[:SHOWN_EXAMPLES]]
+    evaluation = {"run": str(run), **identity, "n_examples": len(texts), "skipped": dict(skipped.counts),
+                  **text_scores(written, references), "examples": examples}
+    write_json(json_path, evaluation)
+    console.print("{n_examples:,} texts: BLEU {bleu:.2f}, chrF {chrf:.2f}, ROUGE-1 {rouge1:.3f}, ROUGE-2 {rouge2:.3f}, "
+                  "ROUGE-L {rougeL:.3f}\n{bleu_signature}\n{chrf_signature}".format(**evaluation), markup=False)
+    if skipped.total:
+        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
+    console.print(f"report: {json_path}", markup=False)
+    return evaluation
 
 
 def text_scores(written, references):
@@ -20,17 +65,24 @@ def text_scores(written, references):
 
     Returns:
         dict: "bleu" (Papineni et al. 2002) and "chrf" (Popović 2015) in [0, 100] by sacrebleu, with "bleu_signature" and
-        "chrf_signature"; "rouge1", "rouge2", "rougeL" (Lin 2004), mean F1 in [0, 1] by rouge-score, stemmed. Chinese
-        references count by characters.
+        "chrf_signature"; "rouge1", "rouge2", "rougeL" (Lin 2004), mean F1 in [0, 1] by rouge-score, stemmed where all
+        references are ASCII. References in a script without spaces count by characters.
     """
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import BLEU, CHRF
 
-    is_chinese = sum(bool(CHINESE.search(text)) for text in references) > len(references) / 2
-    bleu, chrf = BLEU(tokenize="zh" if is_chinese else "13a"), CHRF()
-    scores = {name: metric.corpus_score(written, [references]).score for name, metric in (("bleu", bleu), ("chrf", chrf))}
+    def mostly(script):
+        return sum(bool(script.search(text)) for text in references) > len(references) / 2
+
+    bleu = BLEU(tokenize="zh" if mostly(CHINESE) else "char" if mostly(UNSPACED) else "13a")
     kinds = ("rouge1", "rouge2", "rougeL")
-    rouge = RougeScorer(kinds, tokenizer=Characters()) if is_chinese else RougeScorer(kinds, use_stemmer=True)
+    if all(text.isascii() for text in references):
+        rouge = RougeScorer(kinds, use_stemmer=True)
+    else:
+        rouge = RougeScorer(kinds, tokenizer=Tokens(r"\S" if mostly(UNSPACED) else r"\w+"))
     found = [rouge.score(reference, text) for text, reference in zip(written, references, strict=True)]
-    return {**scores, "bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature()),
-            **{kind: sum(one[kind].fmeasure for one in found) / len(found) for kind in kinds}}
+    scores = {}
+    for name, metric in (("bleu", bleu), ("chrf", CHRF())):
+        scores[name] = metric.corpus_score(written, [references]).score
+        scores[f"{name}_signature"] = str(metric.get_signature())
+    return {**scores, **{kind: sum(one[kind].fmeasure for one in found) / len(found) for kind in kinds}}

@@ -4,10 +4,18 @@ import json
 import math
 
 from app.terminal import progress_bar, warn
-from models.run_folder import load_checkpoint, save_checkpoint, write_json
+from models.run_folder import load_checkpoint, save_checkpoint, whole, write_json
 from models.trainer import NotFiniteError, stop_signals
 
 EVALUATIONS = 10  # over the whole training
+
+
+def check_free(folder):
+    """Raises ValueError unless the folder is new, or holds a training that was begun and not finished."""
+    if (folder / "config.json").exists():
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
+    if not (folder / "options.json").exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
 
 
 def claim(folder, options, tokenizer):
@@ -16,9 +24,8 @@ def claim(folder, options, tokenizer):
     Raises:
         ValueError: the folder holds something else.
     """
+    check_free(folder)
     path = folder / "options.json"
-    if (folder / "config.json").exists():
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
     if path.exists():
         try:
             begun = json.loads(path.read_text(encoding="utf-8"))
@@ -28,11 +35,10 @@ def claim(folder, options, tokenizer):
         if changed:
             raise ValueError(f"{folder} holds a training begun with other options ({', '.join(changed)}). "
                              "Give the same ones to go on, or choose another folder")
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
     else:
         write_json(path, options)
-    tokenizer.save(folder / "tokenizer.json")
+    with whole(folder / "tokenizer.json") as path:
+        tokenizer.save(path)
 
 
 def resume(folder, trainer):

@@ -61,12 +61,11 @@ def lines(results):
     for run in accelerator["runs"]:
         of.setdefault((run["num_layers"], run["hidden_dim"], run["sequence_length"]), {})[run["side"]] = run
     for (num_layers, width, length), sides in of.items():
-        ours, theirs = (f"{sides[side]['tokens_per_second']:,.0f} ({sides[side]['share_of_peak']:.0%})"
-                        for side in ("keras", "torch"))
+        figures = {side: f"{run['tokens_per_second']:,.0f} ({run['share_of_peak']:.0%})" for side, run in sides.items()}
         size, how = f"{num_layers} × {width}", f"{accelerator['precision']}, {accelerator['device']}"
         yield (_question(f"training under JAX ({size}, rows of {length}, {how}), tokens/s (share of the matrix peak)",
                          f"JAX 训练（{size}，每行 {length} 词元，{how}），词元/秒（占矩阵乘法峰值）"),
-               ours, f"transformers {theirs}")
+               figures["keras"], f"transformers (PyTorch) {figures['torch']}" if "torch" in figures else "")
     for name, sides in results.get("baseline", {}).items():
         ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
         yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"

@@ -155,10 +155,7 @@ class EncodedExamples:
 
     def batch(self, numbers, class_weights=None):
         """The batch of these example numbers."""
-        rows = [self.rows[number] for number in numbers]
-        token_ids = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
-        for place, row in enumerate(rows):
-            token_ids[place, : len(row)] = row
+        token_ids = padded([self.rows[number] for number in numbers])
         segments = np.where(token_ids == PAD, 0, np.cumsum(token_ids == CLS, axis=1))
         return {"token_ids": token_ids, "segment_ids": segments.astype(np.int32),
                 **self._labels(numbers, class_weights)}
@@ -167,6 +164,14 @@ class EncodedExamples:
         labels = self.labels[list(numbers)]
         weight = np.ones(len(labels), np.float32) if class_weights is None else class_weights[labels]
         return {"labels": labels, "sample_weight": weight}
+
+
+def padded(rows):
+    """Rows of ids as one array int32 (B, longest), `PAD` after their ends."""
+    array = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
+    for place, row in enumerate(rows):
+        array[place, : len(row)] = row
+    return array
 
 
 def encode_all(tokenizer, examples, sequence_length, segment_length, progress=None):
@@ -183,16 +188,30 @@ def encode_all(tokenizer, examples, sequence_length, segment_length, progress=No
     texts = tuple(tf.constant(part, tf.string)  # not floats where there are none
                   for part in (examples.texts, examples.pairs) if part is not None)
 
-    @tf.autograph.experimental.do_not_convert
     def encode(text, pair=None):
         return tf.RaggedTensor.from_tensor(
             encode_examples(tokenizer, text, pair, sequence_length, segment_length)["token_ids"], padding=PAD)
 
+    return EncodedExamples(encoded_rows(texts, encode, progress), examples.labels)
+
+
+def encoded_rows(texts, encode, progress=None):
+    """Encodes texts in batches.
+
+    Args:
+        texts: a tensor tf.string (N,), or a tuple of them.
+        encode: batches of them → `tf.RaggedTensor` int32 (B, None); traced without autograph.
+        progress: called with the number of texts done.
+
+    Returns:
+        list of N arrays of ids.
+    """
     rows = []
-    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(256).map(encode, num_parallel_calls=tf.data.AUTOTUNE)
-    for batch in dataset.prefetch(2):
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(256)
+    encode = tf.autograph.experimental.do_not_convert(encode)
+    for batch in dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
         values, splits = batch.values.numpy(), batch.row_splits.numpy()
         rows += [values[start:end] for start, end in zip(splits[:-1], splits[1:])]
         if progress:
             progress(len(splits) - 1)
-    return EncodedExamples(rows, examples.labels)
+    return rows

@@ -82,7 +82,8 @@ class Corpus:
 
 
 def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (),
-                 validation: Iterable[str] = (), validation_share: float = 0.01, near_duplicates: float = 0.8, minimum_characters: int = 2,
+                 validation: Iterable[str] | None = None, validation_share: float = 0.01,
+                 near_duplicates: float = 0.8, minimum_characters: int = 2,
                  progress: Callable[[int], None] | None = None) -> Corpus:
     """Reads texts into a corpus.
 
@@ -115,8 +116,12 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
             index = _Index(file, minimum_characters, progress)
             held_out_counts = index.add(held_out)
             first = len(index.hashes)
-            index.add(validation)
+            if validation is not None:
+                index.add(validation)
             protected = len(index.hashes)
+            if validation is not None and protected == first:
+                raise ValueError("texts for validation must be given or left to a share of the corpus. Received: none, or "
+                                 "empty ones alone")
             counts = index.add(texts)
         hashes = np.frombuffer(index.hashes, np.uint64)
         equal = equal_twins(hashes)
@@ -127,7 +132,7 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
                               near_duplicates, protected)
         twins = np.maximum(equal, near)  # a text has at most one of them
         own = np.arange(len(hashes)) >= protected
-        splits = _split(hashes, own & (twins < 0), 0 if protected > first else validation_share)
+        splits = _split(hashes, own & (twins < 0), 0 if validation is not None else validation_share)
         splits[first:protected] = b"v"
         counts.update(exact_duplicates=int((own & (equal >= protected)).sum()),
                       near_duplicates=int((own & (near >= protected)).sum()),

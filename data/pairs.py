@@ -6,12 +6,11 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from data.batching import cleaned
+from data.batching import WINDOW, cleaned, encoded_rows, padded
 from data.sources import TEXT_COLUMNS, clean_text, find_column, read_tables
 from data.tokenizer import CLS, PAD, SEP
 
 TARGET_COLUMNS = ("target", "translation", "summary", "headline", "answer", "译文", "摘要")
-WINDOW = 50  # batches among which pairs of similar length find each other
 
 
 def read_pairs(sources, skipped, *, text_column=None, target_column=None):
@@ -25,7 +24,7 @@ def read_pairs(sources, skipped, *, text_column=None, target_column=None):
         (N texts, N targets), cleaned strings.
 
     Raises:
-        ValueError: no usable row; a column that is not there.
+        ValueError: no usable row; a column that is not there, or one that would be both.
     """
     texts, targets = [], []
     named = [column for column in (text_column, target_column) if column]
@@ -39,6 +38,9 @@ def read_pairs(sources, skipped, *, text_column=None, target_column=None):
                                find_column(row, target_column, TARGET_COLUMNS, "target"))
                 except ValueError as error:
                     raise ValueError(f"{row.place}: {error}") from None
+                if columns[0] == columns[1]:
+                    raise ValueError(f"{row.place}: text and target must be two columns. Received: {columns[0]} for "
+                                     f"both, of {', '.join(row)}; name them with --text-column and --target-column")
             text, target = (clean_text(row.get(column) or "") for column in columns)
             if text and target:
                 texts.append(text)
@@ -72,17 +74,15 @@ class EncodedPairs:
 
     Attributes:
         sources, targets: N arrays of int32 ids, `[CLS] … [SEP]`.
+        target_length: of the longest target. One that is so long may have been cut: its [SEP] is no label.
     """
 
     sources: list
     targets: list
+    target_length: int
 
     def __len__(self):
         return len(self.sources)
-
-    def take(self, numbers):
-        """The pairs of these numbers."""
-        return EncodedPairs([self.sources[n] for n in numbers], [self.targets[n] for n in numbers])
 
     def endless(self, batch_tokens, seed, step=0):
         """Epoch after epoch in an order of its own, a pure function of the seed: batches as `batch` gives them.
@@ -127,13 +127,16 @@ class EncodedPairs:
             dict of np arrays: "token_ids", "segment_ids" int32 (B, S); "target_ids", "target_segment_ids", "labels" int32
             (B, T): what stands before each label; "sample_weight" float32 (B, T), 0 where there is none.
         """
-        token_ids = _padded([self.sources[number] for number in numbers])
-        targets = _padded([self.targets[number] for number in numbers])
+        token_ids = padded([self.sources[number] for number in numbers])
+        targets = padded([self.targets[number] for number in numbers])
         target_ids, labels = targets[:, :-1], targets[:, 1:]
         counts = labels != PAD
-        return {"token_ids": token_ids, "segment_ids": np.int32(token_ids != PAD),
-                "target_ids": np.where(counts, target_ids, PAD), "target_segment_ids": np.int32(counts),
-                "labels": labels, "sample_weight": np.float32(counts)}
+        target_ids = np.where(counts, target_ids, PAD)
+        segments = np.int32(counts)
+        if targets.shape[1] == self.target_length:
+            counts = counts & ((np.arange(labels.shape[1]) < self.target_length - 2) | (labels != SEP))
+        return {"token_ids": token_ids, "segment_ids": np.int32(token_ids != PAD), "target_ids": target_ids,
+                "target_segment_ids": segments, "labels": labels, "sample_weight": np.float32(counts)}
 
 
 def encode_pairs(tokenizer, texts, targets, source_length, target_length, progress=None):
@@ -143,24 +146,8 @@ def encode_pairs(tokenizer, texts, targets, source_length, target_length, progre
         source_length, target_length: of the longest rows; what is longer is cut.
         progress: called with the number of pairs done.
     """
-    sides = []
-    for part, length in ((texts, source_length), (targets, target_length)):
-        rows = []
-        dataset = tf.data.Dataset.from_tensor_slices(tf.constant(part, tf.string)).batch(256)
-        encode = tf.autograph.experimental.do_not_convert(
-            lambda batch, length=length: encode_texts(tokenizer, batch, length))
-        for batch in dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2):
-            values, splits = batch.values.numpy(), batch.row_splits.numpy()
-            rows += [values[start:end] for start, end in zip(splits[:-1], splits[1:])]
-            if progress:
-                progress((len(splits) - 1) / 2)
-        sides.append(rows)
-    return EncodedPairs(*sides)
+    def encoded(part, length):
+        return encoded_rows(tf.constant(part, tf.string), lambda batch: encode_texts(tokenizer, batch, length),
+                            progress and (lambda done: progress(done / 2)))
 
-
-def _padded(rows):
-    """int32 (B, longest)."""
-    padded = np.full((len(rows), max(map(len, rows))), PAD, np.int32)
-    for place, row in enumerate(rows):
-        padded[place, : len(row)] = row
-    return padded
+    return EncodedPairs(encoded(texts, source_length), encoded(targets, target_length), target_length)

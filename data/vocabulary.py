@@ -48,8 +48,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Trains a tokenizer of at most `vocabulary_size` pieces (fewer if the texts yield fewer); deterministic.
 
-    characters: pieces are characters, the most frequent ones, in their case; the end of a line is one of them. Nothing
-    is lost but spaces beside spaces and at a text's ends.
+    characters: pieces are characters, the most frequent ones, in their case; the end of a line is one of them. Of what
+    the normalisation changes, spaces beside spaces and compatibility characters are still changed.
     for_bag: for a bag of n-grams, which learns from words seen once too and makes Chinese words of characters by
     itself: words seen once may be pieces, Chinese words are not. Development splits: the baseline on TREC, mean of 3
     seeds, .876 → .879; fastText's pairs and triples of these pieces on ChnSentiCorp .866 → .907.

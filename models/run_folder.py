@@ -4,7 +4,7 @@
     tokenizer.json         the tokenizer it was trained with
     *.weights.h5           Keras weights, readable with `model.load_weights`
     history.jsonl          one line an evaluation
-    checkpoints/           while a pretraining runs
+    checkpoints/           while a training runs that can go on
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import zipfile
 import zlib
@@ -69,7 +70,7 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm", "causal_lm" or "classifier".
+        kind: "masked_lm", "causal_lm", "classifier" or "seq2seq".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)
@@ -99,7 +100,8 @@ def load_config(folder, *kinds):
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} must be JSON as a training writes it. Received: {error!r}") from None
     if number != FORMAT or found not in kinds:
-        raise ValueError(f"{folder} must be a {' or '.join(kinds)} run of format {FORMAT}. Received: kind={found}, format={number}")
+        raise ValueError(f"{folder} must be a {' or '.join(kinds)} run of format {FORMAT}. "
+                         f"Received: kind={found}, format={number}")
     for name, wanted in hashes.items():
         if not (folder / name).exists() or sha256(folder / name) != wanted:
             raise ValueError(f"{folder / name} must be the file that was saved with the run (SHA-256 in config.json). "
@@ -141,7 +143,7 @@ def save_checkpoint(folder, step, seconds, losses, variables):
         losses: of the steps since the last evaluation, whose mean the next line of the history holds.
         variables: Keras variables of model and optimizer, always in the same order.
     """
-    arrays = {f"{number:04d} {variable.path}": np.asarray(variable) for number, variable in enumerate(variables)}
+    arrays = {name: np.asarray(variable) for name, variable in zip(_names(variables), variables)}
     checkpoints = Path(folder) / "checkpoints"
     with whole(checkpoints / f"step-{step:09d}.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, step=step, seconds=seconds, losses=np.array(losses), **arrays)
@@ -174,7 +176,7 @@ def load_checkpoint(folder, variables):
             damaged.append(path.name)
             path.rename(f"{path}.damaged")  # else it would count as one of the newest two
             continue
-        wanted = {f"{n:04d} {variable.path}": tuple(variable.shape) for n, variable in enumerate(variables)}
+        wanted = {name: tuple(variable.shape) for name, variable in zip(_names(variables), variables)}
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted:
             name = next(name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name))
@@ -184,3 +186,10 @@ def load_checkpoint(folder, variables):
             variable.assign(array)
         return step, seconds, losses, damaged
     return 0, 0.0, [], damaged
+
+
+def _names(variables):
+    """A checkpoint's names for variables: number and path."""
+    # Keras counts the seeds of dropout in a process: those of a notebook's second training must fit the first's.
+    return [f"{number:04d} {re.sub('seed_generator[_0-9]*/', 'seed_generator/', variable.path)}"
+            for number, variable in enumerate(variables)]

@@ -7,7 +7,7 @@ from models import gpt, transformer
 from models.layers import Bias, Unflatten, causal
 
 
-def sequence_to_sequence(encoder, config, rematerialise=False):
+def encoder_decoder(encoder, config):
     """Predicts each next token of a target from the whole source and the tokens before it.
 
     The two languages and the projection on the vocabulary share one embedding (section 3.4). Rows may hold several
@@ -16,17 +16,16 @@ def sequence_to_sequence(encoder, config, rematerialise=False):
     Args:
         encoder: a model such as `models.bert.backbone` makes; its hidden_dim and vocabulary are the decoder's.
         config: `TransformerConfig` of the decoder.
-        rematerialise: compute self-attention twice in training instead of keeping it in memory; changes no value.
 
     Returns:
         `keras.Model`: {"token_ids", "segment_ids": int32 (B, S), "target_ids", "target_segment_ids": int32 (B, T)} →
-        float32 logits (B, T, V). Its layer of the encoder's name is the encoder.
+        float32 logits (B, T, V). Its layer "backbone" is the encoder.
     """
     inputs = {name: keras.Input((None,), dtype="int32", name=name)
               for name in ("token_ids", "segment_ids", "target_ids", "target_segment_ids")}
     target_segment_ids = inputs["target_segment_ids"]
     encoded = encoder({name: inputs[name] for name in ("token_ids", "segment_ids")})  # (B, S, D)
-    layers = transformer.stack(config, gpt.MIXED_PLACES, rematerialise, encoder.get_layer("token_embedding"))
+    layers = transformer.stack(config, gpt.MIXED_PLACES, False, encoder.get_layer("token_embedding"))
     before = causal(target_segment_ids)  # (B, T, T)
     across = ops.equal(target_segment_ids[:, :, None], inputs["segment_ids"][:, None, :])  # (B, T, S)
     x = transformer.embed(layers, inputs["target_ids"], target_segment_ids)
@@ -38,21 +37,20 @@ def sequence_to_sequence(encoder, config, rematerialise=False):
     logits = layers["token_embedding"](layers["final_norm"](x), reverse=True)  # (B·T, V)
     logits = Bias(name="vocabulary_bias", dtype="float32")(logits)
     logits = Unflatten(name="unflatten", dtype="float32")(logits, inputs["target_ids"])  # (B, T, V)
-    return keras.Model(inputs, logits, name="sequence_to_sequence")
+    return keras.Model(inputs, logits, name="encoder_decoder")
 
 
 class Decoder(gpt.Decoder):
     """Reads the sources once; then gives the logits of each target's next token and reads every token once."""
 
-    def __init__(self, model, encoder_name, start_id):
+    def __init__(self, model, start_id):
         """
         Args:
-            model: of `sequence_to_sequence`.
-            encoder_name: of its encoder.
+            model: of `encoder_decoder`.
             start_id: the token that every target begins with.
         """
         self.window = 10**9  # targets are seen whole
-        self.encoder = model.get_layer(encoder_name)
+        self.encoder = model.get_layer("backbone")
         self.start_id = start_id
         self.layers = {**{layer.name: layer for layer in model.layers},
                        "token_embedding": self.encoder.get_layer("token_embedding")}

@@ -163,7 +163,7 @@ def test_the_report_stands_between_the_markers(tmp_path):
                      "| held-out masked-LM loss, 5 minutes of ours | 6.100 | transformers 6.250 (20 min) |",
                      "| tokenizing imdb, MB/s | 8.0 (× 2.00) | KerasHub 4.0, tokenizers 2.0 |",
                      "| training under JAX (2 × 32, rows of 16, bfloat16, a card), tokens/s (share of the matrix peak) "
-                     "| 2,500 (50%) | transformers 2,000 (40%) |",
+                     "| 2,500 (50%) | transformers (PyTorch) 2,000 (40%) |",
                      "| trec test accuracy, the baseline | 90.0 | fastText 85.0 |",
                      "| imdb test accuracy, 500 labels | 81.0 ± 1.4 | TF-IDF + LR 75.0, NB-SVM 70.0 |",
                      "Measured on a chip, 2 cores, 8.0 GiB: `pretraining_speed`."):

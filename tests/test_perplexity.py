@@ -21,9 +21,8 @@ def test_windows_count_every_token_once(length):
         token_ids = np.arange(10, 10 + n)
         counted = []
         for number, (inputs, labels, counts) in enumerate(windows(token_ids, length)):
-            assert inputs[0] == CLS
-            end = np.flatnonzero(labels)[-1]
-            np.testing.assert_array_equal(inputs[1 : end + 1], labels[:end])
+            assert inputs[0] == CLS and len(inputs) == len(labels) == len(counts) <= length
+            np.testing.assert_array_equal(inputs[1:], labels[:-1])
             if number:  # half a row stands before it
                 assert np.flatnonzero(counts)[0] >= length // 2
             counted += labels[counts].tolist()
@@ -47,7 +46,7 @@ def test_it_is_the_loss_of_reading_token_by_token(gpt_run):
     found = perplexity(generator, texts)
     lengths = [len(generator.tokenizer.encode(tf.constant([text])).flat_values) for text in texts if text]
     total = sum(nats(generator, text) for text in texts if text)
-    assert found["texts"] == 6 and found["tokens"] == sum(lengths) + 6
+    assert found["n_examples"] == 6 and found["tokens"] == sum(lengths) + 6
     assert found["words"] == sum(len(text.split()) for text in texts) + 6
     assert found["characters"] == sum(map(len, texts)) + 6
     assert found["loss"] == pytest.approx(total / found["tokens"], rel=1e-4)
@@ -63,9 +62,20 @@ def test_many_texts_and_long_ones_fill_batches(gpt_run):
     generator = load_generator(gpt_run)
     once = perplexity(generator, BY_HEART)
     many = perplexity(generator, BY_HEART * 10)
-    assert many["texts"] == 40 and many["loss"] == pytest.approx(once["loss"], rel=1e-5)
-    long = perplexity(generator, ["the film was wonderful and we laughed " * 50])
-    assert long["tokens"] > 5 * generator.sequence_length and np.isfinite(long["loss"])
+    assert many["n_examples"] == 40 and many["loss"] == pytest.approx(once["loss"], rel=1e-5)
+    long = "the film was wonderful and we laughed " * 20
+    measured = perplexity(generator, [long])
+    token_ids = generator.tokenizer.encode(tf.constant([long])).flat_values.numpy()
+    assert measured["tokens"] == len(token_ids) + 1 > 3 * generator.sequence_length
+    total = 0.0
+    for inputs, labels, counts in windows(token_ids, generator.sequence_length):
+        logits, state = generator.decoder.start(inputs[None, :1], len(inputs))
+        for place, label in enumerate(labels):
+            if counts[place]:
+                total -= log_softmax(logits.numpy()[0].astype(np.float64))[label]
+            if place + 1 < len(inputs):
+                logits, state = generator.decoder.step(state, tf.constant(inputs[place + 1 : place + 2]))
+    assert measured["loss"] == pytest.approx(total / measured["tokens"], rel=1e-4)
 
 
 def test_evaluate_measures_a_gpt(gpt_run, classifier_run, labelled_csv, tmp_path, capsys):
@@ -74,13 +84,14 @@ def test_evaluate_measures_a_gpt(gpt_run, classifier_run, labelled_csv, tmp_path
     lines = evaluate(gpt_run, data=str(text))
     assert lines["loss"] == pytest.approx(perplexity(load_generator(gpt_run), BY_HEART)["loss"], rel=1e-5)
     whole = evaluate(gpt_run, data=str(text), whole_files=True, report=tmp_path / "whole")
-    assert (lines["texts"], whole["texts"]) == (4, 1)
+    assert (lines["n_examples"], whole["n_examples"]) == (4, 1)
     assert json.loads((tmp_path / "whole.json").read_text(encoding="utf-8")) == whole
     assert "perplexity" in capsys.readouterr().out
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
-    for arguments, rule in (([gpt_run, "--data", labelled_csv, "--label-column", "label"], "--label-column belongs to a classifier run"),
+    for arguments, rule in (([gpt_run, "--data", text, "--label-column", "label"], "--label-column is for a classifier"),
+                            ([gpt_run, "--data", text, "--num-beams", "2"], "--num-beams is for an encoder–decoder"),
                             ([gpt_run, "--data", tmp_path / "empty.txt"], "must be text to measure by"),
-                            ([classifier_run, "--data", labelled_csv, "--whole-files"], "--whole-files belongs to a causal_lm run")):
+                            ([classifier_run, "--data", labelled_csv, "--whole-files"], "--whole-files is for a GPT")):
         assert main(["evaluate", *map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error

@@ -73,6 +73,10 @@ def test_given_validation_is_measured_on_whole_and_not_learned(text, tmp_path):
     assert (prepared.validation_rows == CLS).sum() == 5
     with pytest.raises(ValueError, match="validation"):
         prepare((str(text),), to=tmp_path / "corpus", **options)
+    measured.write_text("\n\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="texts for validation must be given"):
+        prepare((str(text),), validation=(str(measured),), to=tmp_path / "other", **options)
+    assert not (tmp_path / "other").exists()
 
 
 def test_characters_keep_case_and_lines(tmp_path):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from models import bert, seq2seq
 from models.config import TransformerConfig
 from models.generation import beam_search
+from models.precision import computing_in
 from tests.test_models import documents, randomise, rows
 
 CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
@@ -16,7 +17,7 @@ START, STOP = 2, 3
 
 
 def build(config=CONFIG):
-    return seq2seq.sequence_to_sequence(bert.backbone(config), config)
+    return seq2seq.encoder_decoder(bert.backbone(config), config)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_token_by_token_it_gives_the_logits_of_a_whole_row(model):
     token_ids = rows([[source] for source in sources])["token_ids"]
     on_the_left = token_ids.copy()
     on_the_left[1] = np.roll(token_ids[1], 13)
-    decoder = seq2seq.Decoder(model, "backbone", START)
+    decoder = seq2seq.Decoder(model, START)
     for given in (token_ids, on_the_left):
         logits, state = decoder.start(tf.constant(given), room=13)
         step = tf.function(decoder.step)
@@ -79,6 +80,22 @@ def test_token_by_token_it_gives_the_logits_of_a_whole_row(model):
             np.testing.assert_allclose(logits, whole[:, number], atol=1e-4)
             logits, state = step(state, tf.constant([first[1 + number], second[1 + number]]))
         np.testing.assert_allclose(logits, whole[:, 13], atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_it_writes_in_half_precision(model, precision):
+    with computing_in(precision):
+        short = build()
+    short.set_weights(model.get_weights())
+    found = []
+    for one in (model, short):
+        decoder = seq2seq.Decoder(one, START)
+        logits, state = decoder.start(tf.constant(rows([documents([9])])["token_ids"]), room=6)
+        found.append((logits, *beam_search(decoder, logits, state, 6, num_beams=3, length_penalty=1.0,
+                                           forbidden=np.arange(32) < 3, stop_id=STOP)))
+    assert found[1][0].dtype == tf.float32
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=0.3)
+    np.testing.assert_allclose(found[1][2], found[0][2], atol=0.3)
 
 
 def test_it_learns_to_turn_texts_around():
@@ -101,7 +118,7 @@ def test_it_learns_to_turn_texts_around():
     history = model.fit(inputs, labels, sample_weight=np.float32(labels > 0), batch_size=64, epochs=8, verbose=0)
     assert history.history["loss"][-1] < 0.05
     texts, inputs, _ = batch(50)
-    decoder = seq2seq.Decoder(model, "backbone", START)
+    decoder = seq2seq.Decoder(model, START)
     logits, state = decoder.start(tf.constant(inputs["token_ids"]), room=9)
     found, _ = beam_search(decoder, logits, state, 9, num_beams=3, length_penalty=1.0,
                            forbidden=np.isin(np.arange(16), [0, 1, 2, 4]), stop_id=STOP)

@@ -18,11 +18,11 @@ BATCH_TEXTS = 32  # written at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class TextToText:
+class Writer:
     """An encoder–decoder with all that it needs to write texts from texts.
 
     Attributes:
-        model: `models.seq2seq.sequence_to_sequence`.
+        model: `models.seq2seq.encoder_decoder`.
         tokenizer: the `Tokenizer` it was trained with.
         source_length, target_length: the longest rows, in tokens.
     """
@@ -34,7 +34,7 @@ class TextToText:
 
     @functools.cached_property
     def decoder(self):
-        return seq2seq.Decoder(self.model, "backbone", CLS)
+        return seq2seq.Decoder(self.model, CLS)
 
     def texts(self, sources, num_beams, length_penalty):
         """Writes the most probable texts that a beam finds. Runs eagerly and in a SavedModel.
@@ -46,14 +46,7 @@ class TextToText:
         Returns:
             tf.string (B,).
         """
-        rows = encode_texts(self.tokenizer, sources, self.source_length)
-        token_ids = rows.to_tensor(PAD, shape=tf.maximum(rows.bounding_shape(), [0, 1]))  # a column of no texts too
-        ids = np.arange(self.tokenizer.vocabulary_size)
-        room = self.target_length - 1
-        logits, state = self.decoder.start(token_ids, room)
-        written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                                 forbidden=(ids < len(SPECIAL_TOKENS)) & (ids != SEP), stop_id=SEP)
-        return self.tokenizer.decode(written[:, 0])
+        return self._search(self._encode(sources), num_beams, length_penalty)
 
     def write(self, sources, num_beams, length_penalty, progress=None):
         """The same for N strings, texts of similar length together.
@@ -64,41 +57,51 @@ class TextToText:
         Returns:
             list of N strings.
         """
-        graph = self._graph(num_beams, length_penalty)
         order = sorted(range(len(sources)), key=lambda number: len(sources[number]))
         written = [""] * len(sources)
         for start in range(0, len(order), BATCH_TEXTS):
             numbers = order[start : start + BATCH_TEXTS]
-            texts = graph(tf.constant([sources[number] for number in numbers])).numpy()
-            for number, text in zip(numbers, texts):
+            token_ids = self._encode(tf.constant([sources[number] for number in numbers]))
+            for number, text in zip(numbers, self.graph(num_beams, length_penalty)(token_ids).numpy()):
                 written[number] = text.decode()
             if progress:
                 progress(len(numbers))
         return written
 
     @functools.cached_property
-    def _graph(self):
-        @functools.cache
-        def graph(num_beams, length_penalty):
-            return tf.function(lambda sources: self.texts(sources, num_beams, length_penalty),
-                               [tf.TensorSpec([None], tf.string)], autograph=False)
+    def graph(self):
+        """`graph(num_beams, length_penalty)` → a function of sources as token ids, int32 (B, S), `[CLS] … [SEP]`, padded
+        with 0, to texts, tf.string (B,). It is traced once and lives as long as the writer."""
+        return functools.cache(lambda num_beams, length_penalty: tf.function(
+            lambda token_ids: self._search(token_ids, num_beams, length_penalty),
+            [tf.TensorSpec([None, None], tf.int32)], autograph=False))
 
-        return graph
+    def _encode(self, sources):
+        rows = encode_texts(self.tokenizer, sources, self.source_length)
+        return rows.to_tensor(PAD, shape=tf.maximum(rows.bounding_shape(), [0, 1]))  # a column of no texts too
+
+    def _search(self, token_ids, num_beams, length_penalty):
+        ids = np.arange(self.tokenizer.vocabulary_size)
+        room = self.target_length - 1
+        logits, state = self.decoder.start(token_ids, room)
+        written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
+                                 forbidden=(ids < len(SPECIAL_TOKENS)) & (ids != SEP), stop_id=SEP)
+        return self.tokenizer.decode(written[:, 0])
 
 
-def build_text_to_text(config, rematerialise=False):
+def build_model(config):
     """The model of a `TransformerConfig`, encoder and decoder alike."""
-    return seq2seq.sequence_to_sequence(bert.backbone(config, rematerialise=rematerialise), config, rematerialise)
+    return seq2seq.encoder_decoder(bert.backbone(config), config)
 
 
-def load_text_to_text(folder):
+def load_writer(folder):
     """Loads a run of `seq2seq`.
 
     Raises:
         FileNotFoundError, ValueError: as `models.run_folder.load_config`.
     """
     folder = Path(folder)
-    config = load_config(folder, "text_to_text")
-    model = build_text_to_text(from_dict(TransformerConfig, config["model"]))
-    model.load_weights(folder / "text_to_text.weights.h5")
-    return TextToText(model, Tokenizer.load(folder / "tokenizer.json"), config["source_length"], config["target_length"])
+    config = load_config(folder, "seq2seq")
+    model = build_model(from_dict(TransformerConfig, config["model"]))
+    model.load_weights(folder / "seq2seq.weights.h5")
+    return Writer(model, Tokenizer.load(folder / "tokenizer.json"), config["source_length"], config["target_length"])

@@ -15,7 +15,7 @@ from app.export import export
 from app.predict import predict
 from app.seq2seq import seq2seq
 from app.text_scores import text_scores
-from app.text_to_text import load_text_to_text
+from app.writer import load_writer
 
 PAIRS = {"the film was good": "Der Film war gut", "the book was good": "Das Buch war gut", "a red house": "Ein rotes Haus",
          "我喜欢电影": "I like films", "我喜欢书": "I like books", "two dogs run": "Zwei Hunde laufen",
@@ -71,12 +71,12 @@ def test_an_export_writes_what_the_run_writes(run, tmp_path):
     texts = [*PAIRS, "", "unseen words", "long " * 100]
     for some in (texts, texts[:1]):
         written = [text.decode() for text in signature(text=tf.constant(some))["text_written"].numpy()]
-        assert written == load_text_to_text(run).write(some, 3, 1.0)
+        assert written == load_writer(run).write(some, 3, 1.0)
     assert signature(text=tf.constant([], tf.string))["text_written"].shape == (0,)
 
 
 def test_a_stopped_training_goes_on_and_ends_the_same(files, tmp_path, monkeypatch):
-    options = {**OPTIONS, "data": files[0], "validation": files[1], "steps": 12, "checkpoint_every": 5}
+    options = {**OPTIONS, "data": files[0], "validation": files[1], "steps": 12, "checkpoint_every": 5, "dropout": 0.2}
     whole = seq2seq(to=tmp_path / "whole", **options)
     calls = iter(range(100))
 
@@ -90,7 +90,7 @@ def test_a_stopped_training_goes_on_and_ends_the_same(files, tmp_path, monkeypat
             seq2seq(to=tmp_path / "stopped", **options)
     resumed = seq2seq(to=tmp_path / "stopped", **options)
     assert resumed["validation_loss"] == pytest.approx(whole["validation_loss"], rel=1e-6)
-    first, second = (load_text_to_text(tmp_path / name).model.get_weights() for name in ("whole", "stopped"))
+    first, second = (load_writer(tmp_path / name).model.get_weights() for name in ("whole", "stopped"))
     for one, other in zip(first, second):
         np.testing.assert_allclose(one, other, atol=1e-6)
     with pytest.raises(ValueError, match="finished training"):
@@ -106,6 +106,11 @@ def test_scores_against_counts_by_hand():
     assert found["rougeL"] == pytest.approx(5 / 6)
     short = text_scores(["the cat is on"], ["the cat is on a mat"])
     assert short["bleu"] == pytest.approx(100 * math.exp(1 - 6 / 4), rel=1e-6)
+    for text in ("Он читает книгу", "Das Mädchen läuft", "ภาษาไทย", "映画を見る"):
+        found = text_scores([text], [text])
+        assert found["rouge1"] == found["rougeL"] == 1 and found["chrf"] == pytest.approx(100)
+    assert text_scores(["für Mädchen"], ["für Mädchen ja"])["rouge1"] == pytest.approx(0.8)
+    assert text_scores(["für Mädchen"], ["für Madchen ja"])["rouge1"] == pytest.approx(0.4)
     chinese = text_scores(["我喜欢看电影"], ["我很喜欢电影"])
     assert "tok:zh" in chinese["bleu_signature"] and chinese["rouge1"] == pytest.approx(5 / 6)
     assert chinese["rouge2"] == pytest.approx(2 / 5) and chinese["rougeL"] == pytest.approx(5 / 6)
@@ -118,11 +123,14 @@ def test_mistakes_are_one_line(run, files, classifier_run, tmp_path, capsys):
     for arguments, rule in (([*training, "--target-column", "fr"], "must be a column fr for the target"),
                             ([*training, "--target-column", "de", "--dropout", "1"], "--dropout must be in [0, 1)"),
                             (["seq2seq", "--data", few, "--to", tmp_path / "run"], "a twentieth of the pairs is held out"),
-                            (["export", run, "--to", tmp_path / "export", "--tokens", "5"], "must be those of the run's kind"),
-                            (["evaluate", run, "--data", files[0], "--label-column", "de"], "belongs to a classifier run"),
+                            (["export", run, "--to", tmp_path / "export", "--tokens", "5"], "--tokens is for a GPT"),
+                            (["generate", run, "a"], "a run to take here is a GPT"),
+                            (["evaluate", run, "--data", files[0], "--label-column", "de"], "is for a classifier"),
                             (["predict", run, "a", "--num-beams", "0"], "--num-beams must be at least 1"),
                             (["evaluate", classifier_run, "--data", files[0], "--target-column", "de"],
-                             "belongs to a text_to_text run")):
+                             "--target-column is for an encoder–decoder"),
+                            ([*training, "--tokenizer", tmp_path / "no.json"], "no.json, which does not exist"),
+                            ([*training[:-1], run], "holds a finished training")):
         assert main([*map(str, arguments)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error, error
