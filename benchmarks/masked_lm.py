@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.pretrain import EVALUATIONS, LEARNING_RATE
+from app.pretrain import LEARNING_RATE
 from app.terminal import load_tensorflow
 from benchmarks import peers
 
@@ -37,6 +37,7 @@ def train(rows, held_out, config, minutes, learning_rate=LEARNING_RATE, batch_si
         list of {"minutes", "steps", "tokens", "loss"}, one a tenth of the time.
     """
     from app.objectives import MASK_RATE, build_trainer, start_from_neighbours
+    from app.training import EVALUATIONS
     from data.masking import masked_examples
     from data.order import training_rows
     from models.trainer import Budget
