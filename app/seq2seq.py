@@ -80,7 +80,7 @@ def seq2seq(
         raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer")
     check_file(tokenizer=tokenizer)
     to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
-    from app.training import check_free, claim, resume, train
+    from models.run_folder import check_free
 
     check_free(to)
     load_tensorflow()
@@ -88,6 +88,7 @@ def seq2seq(
     import numpy as np
 
     from app.history import History, written
+    from app.training import claim, resume, train
     from app.writer import Writer, build_model
     from data.pairs import encode_pairs
     from data.sources import SkippedRows, fingerprint

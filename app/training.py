@@ -4,18 +4,10 @@ import json
 import math
 
 from app.terminal import progress_bar, warn
-from models.run_folder import load_checkpoint, save_checkpoint, whole, write_json
+from models.run_folder import check_free, load_checkpoint, save_checkpoint, whole, write_json
 from models.trainer import NotFiniteError, stop_signals
 
 EVALUATIONS = 10  # over the whole training
-
-
-def check_free(folder):
-    """Raises ValueError unless the folder is new, or holds a training that was begun and not finished."""
-    if (folder / "config.json").exists():
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
-    if not (folder / "options.json").exists() and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
 
 
 def claim(folder, options, tokenizer):

@@ -65,6 +65,14 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_free(folder):
+    """Raises ValueError unless the folder is new, or holds a training that was begun and not finished."""
+    if (folder / "config.json").exists():
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds a finished training")
+    if not (folder / "options.json").exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"--to must be a new folder. Received: {folder}, which holds other files")
+
+
 def save_config(folder, kind, **values):
     """Finishes a run folder: from now on it can be loaded, and its checkpoints go.
 
