@@ -36,7 +36,7 @@ ALL_LABELS = {
     "sst2": {"sequence_length": 64, "num_epochs": 5, "seeds": 3},
     "imdb": {"sequence_length": 256, "num_epochs": 2},
     "trec": {"sequence_length": 64, "num_epochs": 10, "learning_rate": 2e-3, "seeds": 3},
-    "agnews": {"sequence_length": 128, "seeds": 3},
+    "agnews": {"sequence_length": 128},
     "sms": {"sequence_length": 128, "num_epochs": 5, "seeds": 3},
     "chnsenticorp": {"sequence_length": 256, "num_epochs": 5, "learning_rate": 2e-3, "seeds": 3},
     "thucnews": {"sequence_length": 64, "learning_rate": 3e-3, "seeds": 3},
