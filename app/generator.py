@@ -33,12 +33,6 @@ class Generator:
     def decoder(self):
         return gpt.Decoder(self.model, self.sequence_length)
 
-    @functools.cached_property
-    def options(self):
-        """What every way of decoding is told: a text ends with [SEP], and no other special token stands in it."""
-        token_ids = np.arange(self.tokenizer.vocabulary_size)
-        return {"forbidden": (token_ids < len(SPECIAL_TOKENS)) & (token_ids != SEP), "stop_id": SEP}
-
     def beginning(self, prompts):
         """Prompts' token ids: tf.string (B,) → int32 (B, n), padded on the left; of what the model cannot see, the end."""
         token_ids = self.tokenizer.encode(cleaned(prompts))
@@ -64,7 +58,7 @@ class Generator:
                                    maxlength=self.tokenizer.vocabulary_size, binary_output=True, axis=-1)
         logits, state = self.decoder.start(beginning, num_tokens)
         drawn = sample(self.decoder, logits, state, present > 0, tf.ensure_shape(uniform, [None, num_tokens]), sampling,
-                       **self.options)
+                       **endings(self.tokenizer))
         return self.tokenizer.decode(tf.concat([beginning, drawn], axis=1))
 
     def stream(self, prompt, num_tokens, sampling, seed):
@@ -109,7 +103,7 @@ class Generator:
     @functools.cached_property
     def _step(self):
         return functools.cache(lambda sampling: tf.function(
-            lambda *arguments: draw(self.decoder, *arguments, sampling, **self.options),
+            lambda *arguments: draw(self.decoder, *arguments, sampling, **endings(self.tokenizer)),
             autograph=False, reduce_retracing=True))
 
     @functools.cached_property
@@ -120,11 +114,17 @@ class Generator:
             def search(beginning):
                 logits, state = self.decoder.start(beginning, num_tokens)
                 return beam_search(self.decoder, logits, state, num_tokens, num_beams=num_beams,
-                                   length_penalty=length_penalty, **self.options)[0][:, 0]
+                                   length_penalty=length_penalty, **endings(self.tokenizer))[0][:, 0]
 
             return search
 
         return graph
+
+
+def endings(tokenizer):
+    """What every way of decoding is told: a text ends with [SEP], and no other special token stands in it."""
+    token_ids = np.arange(tokenizer.vocabulary_size)
+    return {"forbidden": (token_ids < len(SPECIAL_TOKENS)) & (token_ids != SEP), "stop_id": SEP}
 
 
 def _uniform(seed, num_tokens):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from app.generator import Generator
+from app.generator import Generator, endings
 from app.terminal import console
 from data.tokenizer import SEP
 from models.generation import beam_search
@@ -92,7 +92,7 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     for row in beginnings:
         logits, state = generator.decoder.start(row[None], tokens)
         best, _ = beam_search(generator.decoder, logits, state, tokens, num_beams=1, length_penalty=0.0,
-                              **generator.options)
+                              **endings(tokenizer))
         texts = tokenizer.decode(tf.ragged.stack([row, best[0, 0]])).numpy()
         lines.append(" … ".join(text.decode() for text in texts))
     return lines

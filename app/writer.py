@@ -4,11 +4,11 @@ import dataclasses
 import functools
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
+from app.generator import endings
 from data.pairs import encode_texts
-from data.tokenizer import CLS, PAD, SEP, SPECIAL_TOKENS, Tokenizer
+from data.tokenizer import CLS, PAD, Tokenizer
 from models import bert, seq2seq
 from models.config import TransformerConfig, from_dict
 from models.generation import beam_search
@@ -81,11 +81,10 @@ class Writer:
         return rows.to_tensor(PAD, shape=tf.maximum(rows.bounding_shape(), [0, 1]))  # a column of no texts too
 
     def _search(self, token_ids, num_beams, length_penalty):
-        ids = np.arange(self.tokenizer.vocabulary_size)
         room = self.target_length - 1
         logits, state = self.decoder.start(token_ids, room)
         written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                                 forbidden=(ids < len(SPECIAL_TOKENS)) & (ids != SEP), stop_id=SEP)
+                                 **endings(self.tokenizer))
         return self.tokenizer.decode(written[:, 0])
 
 

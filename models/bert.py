@@ -1,7 +1,7 @@
 """BERT: a Transformer encoder (Devlin et al. 2019) with present norms and positions, on packed rows."""
 
 from models import transformer
-from models.layers import same_segment
+from models.attention import same_segment
 
 MIXED_PLACES = (-1, 1)  # what `LocalMixing` reads: the token before and the one after
 

@@ -3,7 +3,7 @@
 from keras import ops
 
 from models import transformer
-from models.layers import causal
+from models.attention import causal
 
 MIXED_PLACES = (-2, -1)  # what `LocalMixing` reads: the two tokens before
 

@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from models import gpt, transformer
-from models.layers import Bias, Unflatten, causal
+from models.attention import causal
+from models.layers import Bias, Unflatten
 
 
 def encoder_decoder(encoder, config):

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from models.layers import CrossAttention, LocalMixing, Memory, SelfAttention, Unflatten, squared_relu
+from models.attention import CrossAttention, Memory, SelfAttention
+from models.layers import LocalMixing, Unflatten, squared_relu
 
 
 def backbone(config, mixed_places, visible, name, rematerialise):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from app.evaluate import evaluate, worst_mistakes
+from app.classifier_scores import worst_mistakes
+from app.evaluate import evaluate
 from app.report import html_page
 from data.tasks import Examples
 from models.metrics import bootstrap_intervals, classification_metrics

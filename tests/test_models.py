@@ -11,7 +11,7 @@ from data.tokenizer import CLS, SEP
 from models import bert, gpt, heads
 from models.baseline import BaselineConfig, baseline, table_rows
 from models.config import SIZES, TransformerConfig, from_dict, transformer_config
-from models.layers import ROTARY_BASE
+from models.attention import ROTARY_BASE
 
 CONFIG = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
                            sequence_length=20)
