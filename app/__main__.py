@@ -9,7 +9,7 @@ import traceback
 COMMANDS = {
     "demo": "the whole chain on embedded real text: corpus, pretraining, fine-tuning, evaluation, export",
     "prepare": "read text, clean and deduplicate it, train a tokenizer, write packed rows",
-    "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
+    "pretrain": "train an encoder (masked LM), a GPT (causal LM) or an encoder-decoder (denoising) on a corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import as_tuple, check_at_least, console, load_tensorflow
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow, warn
 from app.writing import SAMPLING
+
+TITLE_CHARACTERS = 30  # room for a title
 
 
 def generate(
     run: tyro.conf.Positional[Path],
     prompts: tyro.conf.Positional[tuple[str, ...]] = ("",),
     *,
+    form: str | None = None,
+    title: str = "",
     tokens: int = SAMPLING["tokens"],
     count: int = 1,
     temperature: float = SAMPLING["temperature"],
@@ -29,7 +33,10 @@ def generate(
     Args:
         run: folder of a pretrained GPT.
         prompts: the beginnings, in quotes; none = from nothing. Of one longer than the model sees, the end counts.
-        tokens: how many follow at most.
+        form: of a poem, such as 4x7: four lines of seven characters, by a model whose corpus was made with
+            --heading-columns form title; a beginning is then the poem's first line.
+        title: of that poem; none = the model finds one.
+        tokens: how many follow at most; of a poem as many as its form needs, if those are more.
         count: texts for each beginning.
         temperature: below 1 the likely tokens become likelier; 0 = always the best one.
         top_k: only the k best tokens may come; 0 = all.
@@ -47,6 +54,14 @@ def generate(
     prompts = as_tuple(prompts)
     if num_beams > 1 and count > 1:
         raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
+    if title and not form:
+        raise ValueError(f"--title is a poem's, whose --form must be given, such as 4x7. Received: --title {title}")
+    if form:
+        from data import poems
+
+        lines, characters = poems.read_form(form)
+        tokens = max(tokens, lines * (characters + 2) + TITLE_CHARACTERS)
+        prompts = tuple(poems.beginning(form, title, prompt) for prompt in prompts)
     from app.kinds import kind_of
 
     kind_of(run, "causal_lm")
@@ -62,9 +77,12 @@ def generate(
                   generator.stream(prompt, tokens, sampling, seed + number))
         written = []
         for piece in pieces:
+            piece = piece.translate(poems.FULL_WIDTH) if form else piece
             console.out(piece, end="", highlight=False)
             console.file.flush()
             written.append(piece)
         console.print()
         texts.append("".join(written))
+        if form and not poems.has_form(poems.body(texts[-1]), form):
+            warn(f"this poem is not {form}")
     return texts

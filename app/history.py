@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from app.generator import Generator, endings
 from app.terminal import console
-from data.tokenizer import SEP
+from data.tokenizer import MASK, SEP
 from models.generation import beam_search
 from models.run_folder import append_history, cut_history
 
@@ -95,6 +95,32 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
                               **endings(tokenizer))
         texts = tokenizer.decode(tf.ragged.stack([row, best[0, 0]])).numpy()
         lines.append(" … ".join(text.decode() for text in texts))
+    return lines
+
+
+def fillings(model, tokenizer, batch, count=3, tokens=24):
+    """A few held-out documents with what an encoder–decoder fills in for each hidden span, token by token.
+
+    Args:
+        model: `models.seq2seq.encoder_decoder`.
+        batch: what `data.denoising.denoise_rows` returns.
+
+    Returns:
+        list of strings; `[filling]` where it is right, `[filling|what stood there]` where not.
+    """
+    best = np.argmax(model({name: batch[name] for name in model.input}, training=False), axis=-1)  # (B, T)
+    batch = {name: np.asarray(value) for name, value in batch.items()}
+    lines = []
+    for row in range(min(count, len(best))):
+        inside = batch["target_segment_ids"][row] == 1  # of the first document
+        labels, filled = (["".join(tokenizer.vocabulary[token] for token in span[1:]) for span in
+                           np.split(ids[inside][:-1], np.flatnonzero(batch["labels"][row][inside] == MASK)[1:])]
+                          for ids in (batch["labels"][row], best[row]))
+        spans = iter(f"[{filling}]" if filling == truth else f"[{filling}|{truth}]"
+                     for filling, truth in zip(filled, labels))
+        source = batch["token_ids"][row][batch["segment_ids"][row] == 1]
+        lines.append("".join(next(spans) if token == MASK else tokenizer.vocabulary[token] for token in source[1:tokens]
+                             if token != SEP).replace("▁", " ").strip())
     return lines
 
 

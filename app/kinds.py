@@ -6,6 +6,7 @@ from models.run_folder import load_config
 NAMES = {
     "masked_lm": ("a pretrained encoder", "finetune makes a classifier of it"),
     "causal_lm": ("a GPT", "generate goes on with texts, evaluate and export take it"),
+    "denoiser": ("a pretrained encoder–decoder", "seq2seq goes on from it"),
     "classifier": ("a classifier", "evaluate, predict and export take it"),
     "seq2seq": ("an encoder–decoder of seq2seq", "evaluate, predict and export take it"),
 }

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from app.history import continuations, guesses
+from app.history import continuations, fillings, guesses
 from app.terminal import progress_bar
-from data import causal, masking
+from data import causal, denoising, masking
 from data.cooccurrence import token_vectors
-from models import bert, gpt, heads
+from models import bert, gpt, heads, seq2seq
 from models.optimizers import pretraining_optimizer
 from models.precision import computing_in
 from models.trainer import Trainer
@@ -32,8 +32,9 @@ class Objective:
 
     Attributes:
         kind: of the run folder, which holds KIND.weights.h5.
-        family: the name of the backbone's family.
-        backbone, head: as `models.bert.backbone` and `models.heads.masked_lm`.
+        family: the name of the model's family.
+        backbone: as `models.bert.backbone`.
+        head: `head(backbone, config)` → the model that is trained.
         examples: `examples(dataset of (step, rows), seed, V)` → dataset of batches for `models.trainer.Trainer`.
         validation: `validation(rows, V, batch size)` → list of such batches, the same every time.
         shown: `shown(model, tokenizer, batch, count)` → lines that show a person what the model has learned.
@@ -49,12 +50,15 @@ class Objective:
 
 
 OBJECTIVES = {
-    "mlm": Objective("masked_lm", "bert", bert.backbone, heads.masked_lm,
+    "mlm": Objective("masked_lm", "bert", bert.backbone, lambda backbone, config: heads.masked_lm(backbone),
                      lambda dataset, seed, size: masking.masked_examples(dataset, seed, size, MASK_RATE),
                      masking.validation_examples, guesses),
-    "clm": Objective("causal_lm", "gpt", gpt.backbone, heads.causal_lm,
+    "clm": Objective("causal_lm", "gpt", gpt.backbone, lambda backbone, config: heads.causal_lm(backbone),
                      lambda dataset, seed, size: causal.causal_examples(dataset),
                      lambda rows, size, batch_size: causal.validation_examples(rows, batch_size), continuations),
+    "denoise": Objective("denoiser", "seq2seq", bert.backbone, seq2seq.encoder_decoder,
+                         lambda dataset, seed, size: denoising.denoising_examples(dataset, seed),
+                         lambda rows, size, batch_size: denoising.validation_examples(rows, batch_size), fillings),
 }
 
 
@@ -75,7 +79,7 @@ def build_trainer(config, learning_rate, seed, *, objective="mlm", precision="fl
     objective = OBJECTIVES[objective]
     with computing_in(precision):
         backbone = objective.backbone(config, rematerialise=rematerialise)
-        model = objective.head(backbone)
+        model = objective.head(backbone, config)
     return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
 
 

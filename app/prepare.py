@@ -22,6 +22,7 @@ def prepare(
     held_out: tuple[str, ...] = (),
     tokenizer: Path | None = None,
     text_column: str | None = None,
+    heading_columns: tuple[str, ...] = (),
     whole_files: bool = False,
     keep_case: bool = False,
     characters: bool = False,
@@ -42,6 +43,8 @@ def prepare(
         held_out: sources whose documents must not stand in the corpus, such as the test split of a task.
         tokenizer: a tokenizer.json to use instead of training one.
         text_column: the column that holds the text; found by its name if not given.
+        heading_columns: columns that stand above each text, a line each, for a GPT to be asked by, such as form and title
+            of poems. In a tenth of the texts only the first one does.
         whole_files: a .txt file is one document, not one a line.
         keep_case: do not lower-case.
         characters: tokens are characters, in their case; ends of lines are tokens too. Spaces beside spaces go, and
@@ -59,6 +62,7 @@ def prepare(
     vocabulary_size = VOCABULARY_SIZE if vocabulary_size is None else vocabulary_size
     check_at_least(1, vocabulary_size=vocabulary_size)
     to, sources, held_out, validation = Path(to), as_tuple(sources), as_tuple(held_out), as_tuple(validation)
+    heading_columns = as_tuple(heading_columns)
     if not 0 < validation_share < 1:
         raise ValueError(f"--validation-share must be above 0 and below 1. Received: {validation_share}")
     from data.sources import SkippedRows, fingerprint, read_texts
@@ -70,7 +74,7 @@ def prepare(
         "validation": {source: fingerprint(source) for source in validation},
         "tokenizer": sha256(tokenizer) if tokenizer else None,
         "vocabulary_size": vocabulary_size, "sequence_length": sequence_length, "text_column": text_column,
-        "whole_files": whole_files, "keep_case": keep_case, "characters": characters,
+        "heading_columns": list(heading_columns), "whole_files": whole_files, "keep_case": keep_case, "characters": characters,
         "validation_share": validation_share, "near_duplicates": near_duplicates,
     }
     if to.exists():
@@ -87,14 +91,16 @@ def prepare(
     from data.vocabulary import SAMPLE_BYTES, train_tokenizer
 
     skipped = SkippedRows(max_skipped)
+
+    def texts(some):
+        return read_texts(some, skipped, text_column, whole_files=whole_files, heading_columns=heading_columns)
+
     reader = Tokenizer.load(tokenizer) if tokenizer else None
     with whole(to) as folder:
         folder.mkdir()
         with progress_bar("read and compare", unit="characters") as advance:
             corpus = build_corpus(
-                read_texts(sources, skipped, text_column, whole_files=whole_files), folder,
-                held_out=read_texts(held_out, skipped, text_column, whole_files=whole_files),
-                validation=read_texts(validation, skipped, text_column, whole_files=whole_files) if validation else None,
+                texts(sources), folder, held_out=texts(held_out), validation=texts(validation) if validation else None,
                 validation_share=validation_share, near_duplicates=near_duplicates, progress=advance)
         counts = corpus.counts
         if not counts["train"] or not counts["validation"]:
@@ -145,7 +151,7 @@ def _prepared_already(folder, recipe):
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ValueError(f"{path} is damaged: remove that folder, or choose another --to") from None
-    prepared = {"validation": {}, "characters": False, **manifest.get("recipe", {})}  # younger than some corpora
+    prepared = {"validation": {}, "characters": False, "heading_columns": [], **manifest.get("recipe", {})}  # younger than some corpora
     changed = [name for name in recipe if recipe[name] != prepared.get(name)]
     if changed:
         raise ValueError(f"{folder} was prepared from other sources or settings ({', '.join(changed)}). "

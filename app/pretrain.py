@@ -1,4 +1,4 @@
-"""A prepared corpus in, a pretrained backbone out: masked or causal language modelling, resumable at every step."""
+"""A prepared corpus in, a pretrained model out: masked or causal language modelling or denoising, resumable at every step."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ def pretrain(
     /,
     *,
     to: Path,
-    objective: Literal["mlm", "clm"] = "mlm",
+    objective: Literal["mlm", "clm", "denoise"] = "mlm",
     size: str = "tiny",
     num_layers: int | None = None,
     hidden_dim: int | None = None,
@@ -30,6 +30,7 @@ def pretrain(
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
     rematerialise: bool = False,
     learning_rate: float = LEARNING_RATE,
+    dropout: float = 0.0,
     checkpoint_every: int = 200,
     seed: int = 0,
 ) -> dict:
@@ -39,7 +40,7 @@ def pretrain(
         corpus: a folder that `prepare` made.
         to: the run folder, for example runs/mine.
         objective: mlm makes an encoder (BERT) by hiding tokens, to fine-tune; clm makes a GPT by predicting each next
-            token, to generate text.
+            token, to generate text; denoise makes an encoder–decoder by hiding spans, for seq2seq to go on from.
         size: tiny (2 layers × 128), mini (4 × 256), small (4 × 512), medium (8 × 512) or base (12 × 768).
         num_layers: instead of the size's own.
         hidden_dim: instead of the size's own.
@@ -52,12 +53,15 @@ def pretrain(
         precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
         rematerialise: compute attention twice instead of keeping it: less memory for long rows, the same result.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
+        dropout: share of activations dropped in training: for a small corpus that is read more than about ten times.
         checkpoint_every: steps between two checkpoints.
         seed: of the initial weights, the order of the rows and the masks.
     """
     check_at_least(1, batch_size=batch_size, accumulate=accumulate, checkpoint_every=checkpoint_every)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"--dropout must be in [0, 1). Received: {dropout}")
     to = Path(to)
     load_tensorflow()
     import numpy as np
@@ -76,9 +80,10 @@ def pretrain(
     budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
     prepared = load_prepared(corpus)
     entropy = health.unigram_entropy(prepared.token_counts)
-    config = transformer_config(
+    config = dataclasses.replace(transformer_config(
         size, vocabulary_size=prepared.tokenizer.vocabulary_size, sequence_length=prepared.sequence_length,
-        num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim)
+        num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim),
+        dropout=dropout)
     precision = precision or fast_precision()
     # What must be the same for a training to go on.
     options = {"corpus": prepared.sha256, "model": dataclasses.asdict(config), "batch_size": batch_size,
@@ -115,8 +120,8 @@ def pretrain(
             part.save_weights(path)
     run_folder.save_config(to, chosen.kind, family=chosen.family, model=dataclasses.asdict(config), options=options,
                            **result)
-    following = (f"finetune --backbone {to} --data … --to runs/…" if objective == "mlm" else
-                 f'generate {to} "the beginning of a text"')
+    following = {"mlm": f"finetune --backbone {to} --data … --to runs/…", "clm": f'generate {to} "the beginning of a text"',
+                 "denoise": f"seq2seq --backbone {to} --data … --to runs/…"}[objective]
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f"{result['validation_loss']:.3f}. Next: fromzero {following}", markup=False)
     return result

@@ -8,7 +8,7 @@ from app.terminal import (as_tuple, check_at_least, check_file, check_learning_r
                           progress_bar, warn)
 
 VOCABULARY_SIZE = 8192
-LEARNING_RATE = 5e-3
+LEARNING_RATES = {"scratch": 5e-3, "pretrained": 5e-3}  # highest ones
 SHOWN_TOKENS = 24  # of what is written at an evaluation
 LARGEST_VALIDATION = 1000  # pairs of the data, if no others are given
 
@@ -20,9 +20,10 @@ def seq2seq(
     text_column: str | None = None,
     target_column: str | None = None,
     validation: tuple[str, ...] = (),
+    backbone: Path | None = None,
     tokenizer: Path | None = None,
     vocabulary_size: int | None = None,
-    size: str = "tiny",
+    size: str | None = None,
     num_layers: int | None = None,
     hidden_dim: int | None = None,
     num_heads: int | None = None,
@@ -33,7 +34,7 @@ def seq2seq(
     steps: int | None = None,
     batch_size: int = 128,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
-    learning_rate: float = LEARNING_RATE,
+    learning_rate: float | None = None,
     dropout: float = 0.1,
     label_smoothing: float = 0.1,
     checkpoint_every: int = 200,
@@ -48,10 +49,11 @@ def seq2seq(
         text_column: the column that is read; found by its name if not given.
         target_column: the column that is to be written; found by its name if not given.
         validation: sources to measure by; a twentieth of the data, 1000 pairs at most, if not given.
+        backbone: the run folder of `pretrain --objective denoise` to start from, with its shape and tokenizer.
         tokenizer: a tokenizer.json; one is trained on both columns, in their case, if not given.
         vocabulary_size: of a tokenizer trained here; 8192 if not given.
-        size: of encoder and decoder each: tiny (2 layers × 128), mini (4 × 256), small (4 × 512), medium (8 × 512) or
-            base (12 × 768).
+        size: of encoder and decoder each: tiny (2 layers × 128, if not given), mini (4 × 256), small (4 × 512), medium
+            (8 × 512) or base (12 × 768).
         num_layers: instead of the size's own, of encoder and decoder each.
         hidden_dim: instead of the size's own.
         num_heads: instead of the size's own.
@@ -72,17 +74,30 @@ def seq2seq(
     check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
     check_at_least(8, source_length=source_length, target_length=target_length)
     check_at_least(0, seed=seed)
-    check_learning_rate(learning_rate)
+    if learning_rate is not None:
+        check_learning_rate(learning_rate)
     for name, value in (("--dropout", dropout), ("--label-smoothing", label_smoothing)):
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be in [0, 1). Received: {value}")
     if tokenizer and vocabulary_size is not None:
         raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer")
     check_file(tokenizer=tokenizer)
-    to, data, validation = Path(to), as_tuple(data), as_tuple(validation)
-    from models.run_folder import check_free
+    shape = {"num_layers": num_layers, "hidden_dim": hidden_dim, "num_heads": num_heads,
+             "intermediate_dim": intermediate_dim}
+    if backbone and (size or tokenizer or vocabulary_size is not None or any(shape.values())):
+        raise ValueError("a backbone brings its own shape and tokenizer: leave out --backbone, or --size, --num-layers, "
+                         "--hidden-dim, --num-heads, --intermediate-dim, --tokenizer and --vocabulary-size")
+    to, data, validation, backbone = Path(to), as_tuple(data), as_tuple(validation), backbone and Path(backbone)
+    from models import run_folder
 
-    check_free(to)
+    run_folder.check_free(to)
+    learning_rate = learning_rate or LEARNING_RATES["pretrained" if backbone else "scratch"]
+    pretrained = None
+    if backbone:
+        from app.kinds import kind_of
+
+        kind_of(backbone, "denoiser")
+        pretrained, tokenizer = run_folder.load_config(backbone, "denoiser"), backbone / "tokenizer.json"
     load_tensorflow()
     import keras
     import numpy as np
@@ -94,8 +109,7 @@ def seq2seq(
     from data.sources import SkippedRows, fingerprint
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
-    from models import run_folder
-    from models.config import transformer_config
+    from models.config import TransformerConfig, from_dict, transformer_config
     from models.optimizers import pretraining_optimizer
     from models.precision import computing_in
     from models.trainer import Budget, Trainer, fast_precision
@@ -110,13 +124,14 @@ def seq2seq(
     earlier = to / "tokenizer.json"  # of a training to go on with
     reader = Tokenizer.load(tokenizer or earlier) if tokenizer or earlier.exists() else train_tokenizer(
         [*texts, *targets], vocabulary_size or VOCABULARY_SIZE, lower_case=False)
-    config = dataclasses.replace(transformer_config(
-        size, vocabulary_size=reader.vocabulary_size, sequence_length=max(source_length, target_length),
-        num_layers=num_layers, hidden_dim=hidden_dim, num_heads=num_heads, intermediate_dim=intermediate_dim),
-        dropout=dropout)
+    config = dataclasses.replace(
+        from_dict(TransformerConfig, pretrained["model"]) if pretrained else transformer_config(
+            size or "tiny", vocabulary_size=reader.vocabulary_size, sequence_length=1, **shape),
+        sequence_length=max(source_length, target_length), dropout=dropout)
     precision = precision or fast_precision()
     options = {"data": [*map(fingerprint, data)], "validation": [*map(fingerprint, validation)], **columns,
                "vocabulary_size": vocabulary_size or VOCABULARY_SIZE, "tokenizer": reader.sha256,
+               "backbone": pretrained and pretrained["sha256"],
                "model": dataclasses.asdict(config), "source_length": source_length, "target_length": target_length,
                "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate,
                "label_smoothing": label_smoothing, "seed": seed, "budget": dataclasses.asdict(budget)}
@@ -139,6 +154,8 @@ def seq2seq(
         model = build_model(config)
     trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, label_smoothing=label_smoothing)
     losses = resume(to, trainer)
+    if pretrained and not trainer.step:
+        model.load_weights(backbone / "denoiser.weights.h5")
     console.print(f"encoder–decoder {config.num_layers} + {config.num_layers} × {config.hidden_dim}, "
                   f"{model.count_params():,} parameters, {precision}"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))

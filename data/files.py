@@ -73,7 +73,8 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     .csv (separated by commas, or by ; or tabs if the header is) and .tsv: the first line is the header when
     one of `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values
     are the file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are
-    optional. .jsonl and .parquet: numbers become text, null becomes "", lists and objects are left out.
+    optional. .jsonl and .parquet: numbers become text, null becomes "", a list of texts its lines; other lists and objects
+    are left out.
 
     Args:
         alone: it is the only file of its source; of several, an empty one is only counted.
@@ -244,7 +245,7 @@ def _parquet_rows(path: Path, skipped: SkippedRows) -> Iterator[Row]:
 
 
 def _texts(record: dict) -> dict[str, str]:
-    """The values that are text or have one obvious text; lists and objects are left out."""
+    """The values that are text or have one obvious text, as a list of lines has; other lists and objects are left out."""
     texts = {}
     for name, value in record.items():
         if isinstance(value, str):
@@ -255,6 +256,8 @@ def _texts(record: dict) -> dict[str, str]:
             texts[name] = "true" if value else "false"
         elif isinstance(value, bytes):
             texts[name] = value.decode("utf-8")
+        elif isinstance(value, list) and value and all(isinstance(line, str) for line in value):
+            texts[name] = "\n".join(value)
         elif not isinstance(value, (list, dict)):
             texts[name] = str(value)
     return texts

@@ -20,6 +20,7 @@ PAIR_COLUMNS = ("pair", "text_pair", "sentence2", "text_b", "hypothesis", "quest
                 "句子2", "文本2")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "topic", "intent", "rating",
                  "stars", "score", "标签", "类别", "分类", "情感")
+HEADINGS_LEFT_OUT = 10  # of so many rows one has the first heading alone
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _LINE_END = re.compile("\r\n?")
@@ -60,35 +61,46 @@ def read_tables(source: str, skipped: SkippedRows, *, header_names: Sequence[str
 
 
 def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | None = None, *,
-               whole_files: bool = False) -> Iterator[str]:
+               whole_files: bool = False, heading_columns: Sequence[str] = ()) -> Iterator[str]:
     """The cleaned texts of sources, one after the other; an empty row gives an empty text.
 
     The text column is `text_column` or found by its name, in each file on its own; a row that lacks it is
     counted in `skipped`.
 
+    Args:
+        heading_columns: columns whose values stand above each text, a line each. Of every tenth row of a file those after
+            the first are left empty: a model learns to do without.
+
     Raises:
         FileNotFoundError, ValueError: as `read_tables`; a file has no text column.
     """
-    wanted = (text_column,) if text_column else ()
+    wanted = (*([text_column] if text_column else []), *heading_columns)
     tables = [table for source in sources
               for table in read_tables(source, skipped, header_names=wanted, whole_files=whole_files)]
-    return _texts_of(tables, skipped, text_column)
+    return _texts_of(tables, skipped, text_column, heading_columns)
 
 
-def _texts_of(tables: Iterable[Iterator[Row]], skipped: SkippedRows,
-              text_column: str | None) -> Iterator[str]:
+def _texts_of(tables: Iterable[Iterator[Row]], skipped: SkippedRows, text_column: str | None,
+              heading_columns: Sequence[str]) -> Iterator[str]:
     for table in tables:
         column = None
-        for row in table:
+        for number, row in enumerate(table):
             if column is None:
                 try:
                     column = find_column(row, text_column, TEXT_COLUMNS, "text")
+                    headings = [find_column(row, name, (), "heading") for name in heading_columns]
                 except ValueError as error:
                     raise ValueError(f"{row.place}: {error}") from None
-            if column in row:
-                yield clean_text(row[column])
-            else:
+            if column not in row:
                 skipped.add(f"no text in the column {column}", row.place)
+                continue
+            text = clean_text(row[column])
+            if text and headings:
+                values = [" ".join(clean_text(row.get(name, "")).split()) for name in headings]
+                if number % HEADINGS_LEFT_OUT == 0:
+                    values[1:] = [""] * (len(values) - 1)
+                text = "\n".join([*values, text])
+            yield text
 
 
 def find_column(columns: Collection[str], wanted: str | None, candidates: Sequence[str], role: str) -> str:
