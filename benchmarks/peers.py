@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PEERS = HERE / ".peers"
 REQUIREMENTS = ("torch==2.13.0", "transformers==5.24.0", "tokenizers==0.23.3", "keras-hub==0.32.0",
-                "tensorflow==2.21.0", "tensorflow-text==2.21.1", "fasttext==0.9.3", "scikit-learn==1.9.1")
+                "tensorflow==2.21.0", "tensorflow-text==2.21.1", "fasttext==0.9.3", "scikit-learn==1.9.1",
+                "pypinyin==0.55.0")
 OURS = ("tensorflow", "keras", "tokenizers", "numpy")  # whose versions a figure may depend on
 
 
@@ -29,7 +30,7 @@ def python():
     wanted = "\n".join(REQUIREMENTS) + "\n"
     if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
         print(f"installing the peers into {PEERS}: some minutes, 4 GB", flush=True)
-        venv.create(PEERS, with_pip=True, clear=True)
+        venv.create(PEERS, with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
         installed.write_text(wanted, encoding="utf-8")
     return python
