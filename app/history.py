@@ -127,8 +127,8 @@ def answered(model, tokenizer, batch, count=3, longest=24):
         list of strings: the question, " → " and the answer; nothing after it where no answer is the more probable.
     """
     token_ids = tf.constant(batch["token_ids"][:count])
-    logits = model({"token_ids": token_ids, "segment_ids": batch["segment_ids"][:count]}, training=False)
-    spans = zip(*map(np.array, best_spans(logits, token_ids != PAD, longest)))
+    logits = model({"token_ids": token_ids, "segment_ids": tf.constant(batch["segment_ids"][:count])}, training=False)
+    spans = zip(*(part.numpy() for part in best_spans(logits, token_ids != PAD, longest)))
     lines = []
     for row, (start, end, found, nothing) in zip(token_ids.numpy(), spans):
         question = row[1 : np.argmax(row == SEP)]

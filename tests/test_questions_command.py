@@ -175,7 +175,7 @@ def test_the_best_over_the_answers_and_the_rules_of_the_script():
     assert found["without_answer"]["exact_match"] == 50 and found["f1"] == pytest.approx(100 * 1.4 / 3)
 
 
-def test_mistakes_are_one_line(run, files, classifier_run, tmp_path, capsys):
+def test_mistakes_are_one_line(run, files, tmp_path, capsys):
     elsewhere = write(tmp_path / "elsewhere.csv", [("who?", "a text", "me"), ("who?", "another", "him")])
     (tmp_path / "wrong.json").write_text('{"data": 7}', encoding="utf-8")
     training = ["questions", "--to", tmp_path / "run", "--data"]
@@ -189,7 +189,6 @@ def test_mistakes_are_one_line(run, files, classifier_run, tmp_path, capsys):
                             (["questions", "--data", files[0], "--to", run], "holds a finished training"),
                             (["predict", run, "a question"], "give an even number of texts"),
                             (["predict", run, "a", "b", "--text-column", "c"], "--text-column is for a classifier or an"),
-                            (["predict", classifier_run, "a", "--context-column", "c"], "is for an answerer of questions"),
                             (["export", run, "--to", tmp_path / "export", "--num-beams", "2"], "is for an encoder–decoder"),
                             (["evaluate", run, "--data", tmp_path / "no.json"], "no.json")):
         assert main([*map(str, arguments)]) == 2, arguments
