@@ -1,4 +1,4 @@
-"""A run and text in, how good it is out, as JSON: a classifier on labels (with an HTML page), others on plain text."""
+"""A run and text in, how good it is out, as JSON: a classifier on labels (with an HTML page), others on their texts."""
 
 import hashlib
 import json
@@ -19,6 +19,9 @@ def evaluate(
     pair_column: str | None = None,
     label_column: str | None = None,
     target_column: str | None = None,
+    question_column: str | None = None,
+    context_column: str | None = None,
+    answer_column: str | None = None,
     whole_files: bool = False,
     num_beams: int | None = None,
     length_penalty: float | None = None,
@@ -27,16 +30,19 @@ def evaluate(
     seed: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labelled text, a GPT on plain text, or a run of seq2seq on pairs of texts.
+    """Measure a classifier on labels, a GPT on plain text, a run of seq2seq on pairs of texts, or one of questions.
 
     Args:
-        run: folder of a run of finetune, seq2seq or pretrain --objective clm.
+        run: folder of a run of finetune, seq2seq, questions or pretrain --objective clm.
         data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs: files, globs, folders,
-            tfds:NAME:SPLIT, sample:NAME.
+            tfds:NAME:SPLIT, sample:NAME; for a run of questions also SQuAD's JSON.
         text_column: column of the text; found when left out.
         pair_column: for a classifier of text pairs, column of the second text.
         label_column: for a classifier, column of the label; found when left out.
         target_column: for a run of seq2seq, column of the text that should be written; found when left out.
+        question_column: for a run of questions, as for questions; so are the next two.
+        context_column: for a run of questions.
+        answer_column: for a run of questions.
         whole_files: for a GPT, a .txt file is one text, not one a line.
         num_beams: for a run of seq2seq, as for predict.
         length_penalty: for a run of seq2seq, as for predict.
@@ -49,15 +55,19 @@ def evaluate(
     Returns:
         What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
         counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
-        `app.text_scores.text_scores` returns, with the run and the data.
+        `app.text_scores.text_scores`, of a run of questions what `app.answer_scores.answer_scores` returns, with the run
+        and the data.
     """
     run, data = Path(run), as_tuple(data)
     if not data:
         raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", whole_files=(whole_files, "causal_lm"),
-                   pair_column=(pair_column, "classifier"), label_column=(label_column, "classifier"),
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", whole_files=(whole_files, "causal_lm"),
+                   text_column=(text_column, "classifier", "causal_lm", "seq2seq"),
+                   question_column=(question_column, "span"), context_column=(context_column, "span"),
+                   answer_column=(answer_column, "span"), pair_column=(pair_column, "classifier"),
+                   label_column=(label_column, "classifier"),
                    bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
                    target_column=(target_column, "seq2seq"), num_beams=(num_beams, "seq2seq"),
                    length_penalty=(length_penalty, "seq2seq"))
@@ -66,6 +76,9 @@ def evaluate(
         identity |= {"whole_files": whole_files}
     elif kind == "seq2seq":
         identity |= {"target_column": target_column, **beams(num_beams, length_penalty)}
+    elif kind == "span":
+        identity = {"data": list(data), "question_column": question_column, "context_column": context_column,
+                    "answer_column": answer_column}
     else:
         identity |= {"pair_column": pair_column, "label_column": label_column}
     bootstrap_samples, seed = 1000 if bootstrap_samples is None else bootstrap_samples, seed or 0
@@ -81,6 +94,10 @@ def evaluate(
         from app.text_scores import evaluate_writer
 
         return evaluate_writer(run, identity, json_path, max_skipped)
+    if kind == "span":
+        from app.answer_scores import evaluate_answerer
+
+        return evaluate_answerer(run, identity, json_path, max_skipped)
     from app.classifier_scores import evaluate_classifier
 
     return evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootstrap_samples, seed)

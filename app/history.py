@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from app.generator import Generator, endings
 from app.terminal import console
-from data.tokenizer import MASK, SEP
+from data.tokenizer import MASK, PAD, SEP
 from models.generation import beam_search
+from models.heads import best_spans
 from models.run_folder import append_history, cut_history
 
 
@@ -138,3 +139,26 @@ def written(writer, batch, count=3):
     texts = writer.tokenizer.decode(token_ids).numpy()
     answers = writer.graph(num_beams=1, length_penalty=0.0)(token_ids).numpy()
     return [f"{text.decode()} → {answer.decode()}" for text, answer in zip(texts, answers)]
+
+
+def answered(model, tokenizer, batch, count=3, longest=24):
+    """A few held-out questions and the pieces of their windows that a span model takes for the answer.
+
+    Args:
+        model: of `models.heads.span`.
+        batch: what `data.batching.EncodedExamples.batch` returns for rows `[CLS] question [SEP] window [SEP]`.
+        longest: of an answer, in tokens.
+
+    Returns:
+        list of strings: the question, " → " and the answer; nothing after it where no answer is the more probable.
+    """
+    token_ids = tf.constant(batch["token_ids"][:count])
+    logits = model({"token_ids": token_ids, "segment_ids": tf.constant(batch["segment_ids"][:count])}, training=False)
+    spans = zip(*(part.numpy() for part in best_spans(logits, token_ids != PAD, longest)))
+    lines = []
+    for row, (start, end, found, nothing) in zip(token_ids.numpy(), spans):
+        question = row[1 : np.argmax(row == SEP)]
+        answer = row[start : end + 1] if found > nothing else row[:0]
+        texts = tokenizer.decode(tf.ragged.stack([question, answer])).numpy()
+        lines.append(" → ".join(text.decode() for text in texts))
+    return lines

@@ -1,4 +1,4 @@
-"""A trained run and texts (command line, standard input or a file) in, labels with probabilities or other texts out."""
+"""A trained run and texts (command line, standard input or a file) in, labels, other texts or answers out."""
 
 import csv
 import gzip
@@ -27,27 +27,33 @@ def predict(
     to: Path | None = None,
     text_column: str | None = None,
     pair_column: str | None = None,
+    question_column: str | None = None,
+    context_column: str | None = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
-    """Classify texts, or write texts from them: from the command line, from standard input (one a line) or from a file.
+    """Classify texts, write texts from them, or find answers in them: from the command line, from standard input (one a
+    line) or from a file.
 
     With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
-    (that label's probability) and one probability_LABEL per class, a run of seq2seq adds text_written. Values are text;
-    lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An empty text keeps its
-    place and gets no prediction. Otherwise the output is a line a text: label, its probability, every probability and
-    the text, separated by tabs, or what is written.
+    (that label's probability) and one probability_LABEL per class, a run of seq2seq text_written, a run of questions
+    answer_predicted and score. Values are text; lists and objects of a .jsonl are left out, and in a .tsv tabs and line
+    ends become spaces. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text:
+    label, its probability, every probability and the text, separated by tabs; what is written; or the answer, its
+    probability and the question.
 
     Args:
-        run: folder of a run of finetune or seq2seq.
-        texts: texts to read. For a classifier of text pairs: first, second, first, second … (on standard
-            input the two are separated by a tab).
+        run: folder of a run of finetune, seq2seq or questions.
+        texts: texts to read. For a classifier of text pairs: first, second, first, second …, for a run of questions:
+            question, text, question, text … (on standard input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
         to: .csv, .tsv or .jsonl (also .gz) to write.
         text_column: column of the text; found when left out.
         pair_column: column of the second text; found when left out.
+        question_column: for a run of questions, column of the question; found when left out.
+        context_column: for a run of questions, column of the text; found when left out.
         num_beams: for a run of seq2seq, among how many texts at a time the most probable one is searched: 5 when left
             out, 1 = the best token each time.
         length_penalty: of that search: larger values favour longer texts; 1 when left out.
@@ -56,7 +62,7 @@ def predict(
 
     Returns:
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs; or
-        of {"text", "written"}.
+        of {"text", "written"}; or of {"question", "context", "answer", "score"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
     search = beams(num_beams, length_penalty)
@@ -73,17 +79,22 @@ def predict(
 
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "seq2seq", pair_column=(pair_column, "classifier"),
-                   num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
+    kind = kind_of(run, "classifier", "seq2seq", "span", text_column=(text_column, "classifier", "seq2seq"),
+                   pair_column=(pair_column, "classifier"), question_column=(question_column, "span"),
+                   context_column=(context_column, "span"), num_beams=(num_beams, "seq2seq"),
+                   length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
+    from app.answerer import load_answerer
     from app.classifier import load_classifier
-    from app.predictions import Labels, Texts
+    from app.predictions import Answers, Labels, Texts
     from app.writer import load_writer
     from data.sources import SkippedRows
 
-    predictor = Labels(load_classifier(run)) if kind == "classifier" else Texts(load_writer(run), **search)
+    predictor = (Labels(load_classifier(run)) if kind == "classifier" else
+                 Answers(load_answerer(run)) if kind == "span" else Texts(load_writer(run), **search))
     if data is not None:
-        return _predict_file(predictor, data, to, text_column, pair_column, SkippedRows(max_skipped))
+        columns = (question_column, context_column) if kind == "span" else (text_column, pair_column)
+        return _predict_file(predictor, data, to, columns, SkippedRows(max_skipped))
     results = []
     for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs)):
         for result in predictor.results(chunk):
@@ -115,7 +126,7 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
         yield from ((text, None) for text in texts)
     elif texts:
         if len(texts) % 2:
-            raise ValueError(f"this classifier takes pairs: give an even number of texts. Received: {len(texts)}")
+            raise ValueError(f"this run takes pairs: give an even number of texts. Received: {len(texts)}")
         yield from zip(texts[::2], texts[1::2], strict=True)
     else:
         if hasattr(sys.stdin, "reconfigure"):  # whatever the locale says, and without stopping at a broken byte
@@ -123,15 +134,15 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
         for number, line in enumerate(sys.stdin, 1):
             text, tab, pair = line.rstrip("\r\n").partition("\t") if takes_pairs else (line.rstrip("\r\n"), "", None)
             if takes_pairs and not tab:
-                raise ValueError(f"this classifier takes pairs: two texts separated by a tab. Received line {number}: "
+                raise ValueError(f"this run takes pairs: two texts separated by a tab. Received line {number}: "
                                  f"{text[:60]!r}")
             yield text, pair
 
 
-def _predict_file(predictor, data, to, text_column, pair_column, skipped):
+def _predict_file(predictor, data, to, columns, skipped):
     counts = {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="rows") as advance:
-        rows = _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance)
+        rows = _rows_with_predictions(predictor, data, columns, skipped, counts, advance)
         _write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
@@ -141,23 +152,23 @@ def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
 
 
-def _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance):
+def _rows_with_predictions(predictor, data, columns, skipped, counts, advance):
     """Yields every row of the source with the new columns; adds to `counts` on the way."""
-    from data.sources import PAIR_COLUMNS, TEXT_COLUMNS, find_column, read_tables
+    from data.sources import find_column, read_tables
 
-    named = [column for column in (text_column, pair_column) if column]
-    for table in read_tables(data, skipped, header_names=named):
-        text_name = pair_name = None
+    inputs = list(zip(columns, predictor.inputs))[: 1 + predictor.takes_pairs]
+    header_names = [name for column, (candidates, _) in inputs for name in ([column] if column else candidates)]
+    for table in read_tables(data, skipped, header_names=header_names):
+        names = None
         for rows in _chunks(table):
-            if text_name is None:
-                text_name = find_column(rows[0], text_column, TEXT_COLUMNS, "text")
-                if predictor.takes_pairs:
-                    pair_name = find_column(rows[0], pair_column, PAIR_COLUMNS, "second text")
+            if names is None:
+                names = [find_column(rows[0], column, *one) for column, one in inputs]
             if clash := next(((row, name) for row in rows for name in predictor.columns if name in row), None):
                 raise ValueError(f"the columns to add must be new: rename or drop the one there is. "
                                  f"Received: {clash[1]} in {clash[0].place}")
-            pairs = [row.get(pair_name, "") if pair_name else None for row in rows]
-            results = predictor.results(list(zip([row.get(text_name, "") for row in rows], pairs)))
+            text_name, pair_name = names if predictor.takes_pairs else (*names, None)
+            results = predictor.results([(row.get(text_name, ""), row.get(pair_name, "") if pair_name else None)
+                                         for row in rows])
             for row, result in zip(rows, results, strict=True):
                 cells = predictor.cells(result)
                 counts["empty"] += cells[0] is None

@@ -1,10 +1,13 @@
 """Chunks of texts in, what a run says of each out: as a dict, as a line for people, as cells of a table."""
 
-from data.sources import clean_text  # as evaluation and training read their texts
+from data.questions import CONTEXT_COLUMNS, QUESTION_COLUMNS
+from data.sources import PAIR_COLUMNS, TEXT_COLUMNS, clean_text  # as evaluation and training read their texts
 
 
 class Labels:
     """What a classifier says."""
+
+    inputs = (TEXT_COLUMNS, "text"), (PAIR_COLUMNS, "second text")  # names of columns and what they hold
 
     def __init__(self, classifier):
         self.classifier = classifier
@@ -44,6 +47,7 @@ class Labels:
 class Texts:
     """What an encoder–decoder writes."""
 
+    inputs = ((TEXT_COLUMNS, "text"),)
     takes_pairs = False
     columns = ["text_written"]
 
@@ -64,3 +68,35 @@ class Texts:
     def cells(self, result):
         """The value of `columns`."""
         return (result["written"],)
+
+
+class Answers:
+    """What is found in texts as the answer to questions."""
+
+    inputs = (QUESTION_COLUMNS, "question"), (CONTEXT_COLUMNS, "text")
+    takes_pairs = True
+    columns = ["answer_predicted", "score"]
+
+    def __init__(self, answerer):
+        self.answerer = answerer
+
+    def results(self, chunk):
+        """One dictionary for each (question, text) of the chunk; the answer is None where one of them is empty, and ""
+        where the text does not hold one."""
+        asked = [(clean_text(question), context) for question, context in chunk]
+        complete = [bool(question and clean_text(context)) for question, context in asked]
+        filled = [pair for pair, is_complete in zip(asked, complete) if is_complete]
+        found = iter(self.answerer.answer(*map(list, zip(*filled))) if filled else [])
+        for (question, context), is_complete in zip(chunk, complete, strict=True):
+            answer, score = next(found) if is_complete else (None, None)
+            yield {"question": question, "context": context, "answer": answer, "score": score}
+
+    def line(self, result):
+        """The answer, its probability and the question, separated by tabs."""
+        score = "" if result["score"] is None else f"{result['score']:.4f}"
+        answer, question = (" ".join((text or "").split()) for text in (result["answer"], result["question"]))
+        return f"{answer}\t{score}\t{question}"
+
+    def cells(self, result):
+        """The values of `columns`."""
+        return result["answer"], result["score"]

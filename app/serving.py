@@ -131,8 +131,33 @@ def servable_writer(writer, num_beams, length_penalty):
          "tokenizer": writer.tokenizer.sha256})
 
 
+def servable_answerer(answerer):
+    """A `Servable` of question and context → answer, score.
+
+    Args:
+        answerer: `app.answerer.Answerer`.
+    """
+    module = _module(answerer)
+
+    def answer(question, context):
+        return dict(zip(("answer", "score"), answerer.answers(question, context)))
+
+    module.answer = tf.function(answer, autograph=False)
+    texts = {"question": list(EXAMPLES), "context": list(EXAMPLES[::-1])}
+    signature = module.answer.get_concrete_function(
+        **{name: tf.TensorSpec([None], tf.string, name=name) for name in texts})
+    with tf.device("CPU"):  # as the verification: a last digit may choose another answer
+        found = signature(**{name: tf.constant(values) for name, values in texts.items()})
+    return Servable(
+        module, {"serving_default": signature},
+        {"serving_default": {name: (values, "string") for name, values in texts.items()}},
+        {"serving_default": {name: values.numpy() for name, values in found.items()}},
+        {"task": "questions", "sequence_length": answerer.sequence_length, "answer_length": answerer.answer_length,
+         "always_answers": answerer.always_answers, "tokenizer": answerer.tokenizer.sha256})
+
+
 def _module(run):
-    """A `tf.Module` with the tokenizer and the weights of a classifier, generator or encoder–decoder."""
+    """A `tf.Module` with the tokenizer and the weights of any of these."""
     module = tf.Module(name="fromzero")
     module.tokenizer = run.tokenizer
     # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.

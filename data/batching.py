@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -87,7 +88,7 @@ class EncodedExamples:
 
     Attributes:
         rows: N arrays of int32 ids, special tokens included.
-        labels: np.int32 (N,).
+        labels: np.int32 (N,), or (N, …) where an example has several.
     """
 
     rows: list
@@ -121,10 +122,12 @@ class EncodedExamples:
         for number in random.permutation(len(batches)):
             yield self.batch(batches[number], class_weights)
 
-    def endless(self, batch_size, seed, class_weights=None):
-        """Epoch after epoch, each in an order of its own."""
-        for number in itertools.count():
-            yield from self.epoch(batch_size, [seed, number], class_weights)
+    def endless(self, batch_size, seed, class_weights=None, step=0):
+        """Epoch after epoch, each in an order of its own; without the first `step` batches."""
+        first, step = divmod(step, math.ceil(len(self) / batch_size))
+        for number in itertools.count(first):
+            yield from itertools.islice(self.epoch(batch_size, [seed, number], class_weights), step, None)
+            step = 0
 
     def stretches(self, count, seed, class_weights=None):
         """Endless: `count` examples after another as `flat` gives them, each epoch in an order of its own."""
@@ -162,7 +165,7 @@ class EncodedExamples:
 
     def _labels(self, numbers, class_weights):
         labels = self.labels[list(numbers)]
-        weight = np.ones(len(labels), np.float32) if class_weights is None else class_weights[labels]
+        weight = np.ones(labels.shape, np.float32) if class_weights is None else class_weights[labels]
         return {"labels": labels, "sample_weight": weight}
 
 

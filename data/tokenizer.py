@@ -46,9 +46,12 @@ class Tokenizer(tf.Module):
         self.splitter = WordSplitter(definition)
         self._longest_piece = max(map(len, self.vocabulary[len(SPECIAL_TOKENS) :]), default=1)
         shown = ["" if n in (PAD, CLS, SEP) else token for n, token in enumerate(self.vocabulary)]
+        lengths = [len(piece) if n >= len(SPECIAL_TOKENS) else 1 for n, piece in enumerate(self.vocabulary)]
         trie = _double_array(self.vocabulary, self.splitter.table_size)
         with tf.device("CPU"):
             self._shown_pieces = tf.constant(shown)  # (V,)
+            self._characters = tf.constant(lengths, tf.int64)  # (V,), that a piece stands for
+            self._spaces = tf.constant([piece.startswith(MARKER) for piece in self.vocabulary])  # (V,)
             self._symbols, self._base, self._parent, self._piece, self._length = map(tf.constant, trie)
             words = tf.constant(definition["frequent_words"], tf.string)  # (F,)
             spelling = tf.strings.unicode_decode(words, "UTF-8")
@@ -91,6 +94,26 @@ class Tokenizer(tf.Module):
             frequent = tf.gather(self._frequent_ids, tokens.rt_dense_values)
             ids = tf.tensor_scatter_nd_update(frequent, places.rt_dense_values[:, tf.newaxis], ids)
             return tf.RaggedTensor.from_row_splits(ids, tf.gather(token_splits, row_splits), validate=False)
+
+    def encode_with_offsets(self, texts):
+        """tf.string (B,) → (ids as `encode` gives them, starts, ends): tf.RaggedTensor (B, None), the last two int64.
+
+        A token stands for the bytes [start, end) of its text, as it was given. The space before a word is none of them,
+        and a token that is nothing but a space is empty. What is normalised away within a token is part of it; a
+        character that becomes several belongs to every token that has one of these.
+        """
+        ids = self.encode(texts)
+        with tf.device("CPU"):
+            starts, ends, splits = self.splitter.origins(texts)
+            length = tf.gather(self._characters, ids.values)  # (T,)
+            last = tf.cumsum(length)  # (T,): characters up to a token's end
+            # A text's tokens are all of its characters from the end on: a ▁ that goes is the first.
+            gone = splits - tf.gather(tf.concat([[tf.constant(0, tf.int64)], last], 0), ids.row_splits)  # (B + 1,)
+            last += tf.gather(gone, ids.value_rowids() + 1)
+            end = tf.gather(ends, last - 1)
+            first = last - length + tf.cast(tf.gather(self._spaces, ids.values), tf.int64)
+            start = tf.where(first < last, tf.gather(starts, tf.minimum(first, last - 1)), end)
+            return ids, ids.with_values(start), ids.with_values(end)
 
     def _match(self, characters, splits):
         """Words as characters int32 (P,) with splits int64 (M + 1,) → their ids int32 (T,) with splits."""

@@ -67,19 +67,42 @@ class WordSplitter(tf.Module):
         has none at all. Bytes that are not UTF-8 count as U+FFFD.
         """
         decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
-        code_points = tf.gather(self._replacements, tf.minimum(decoded.flat_values, self.table_size - 1))
+        code_points, splits = self._replaced(decoded.flat_values, decoded.row_splits)
+        kept = _without_repeated_spaces(code_points)
+        return tf.gather(code_points, kept), count_below(kept, splits)
+
+    def origins(self, texts):
+        """tf.string (B,) → starts and ends int64 (N,): which bytes [start, end) of its text each of `normal_characters`
+        came from; and their row splits int64 (B + 1,).
+
+        The space that is put before a text comes from [-1, 0).
+        """
+        spaced = tf.strings.join([" ", texts])
+        decoded, offsets = tf.strings.unicode_decode_with_offsets(spaced, "UTF-8", errors="replace")
+        code_points, splits = self._replaced(decoded.flat_values, decoded.row_splits)
+        kept = _without_repeated_spaces(code_points)
+        starts = offsets.flat_values  # (M,): of the characters as they were
+        length = tf.strings.length(spaced)  # (B,): where each text's last character ends
+        ends = tf.tensor_scatter_nd_update(tf.roll(starts, -1, 0), decoded.row_splits[1:, tf.newaxis] - 1,
+                                           tf.cast(length, tf.int64))
+        # How many characters each one became, and so which one each came from.
+        replacement = self._replacement(decoded.flat_values)
+        number = -tf.minimum(replacement, 0)
+        expanded = tf.gather(self._expansion_splits, number + 1) - tf.gather(self._expansion_splits, number)
+        became = tf.cumsum(tf.where(replacement > LAST_EXPANSION, tf.ones_like(expanded), expanded))
+        origin = count_below(became, kept + 1)
+        return tf.gather(starts, origin) - 1, tf.gather(ends, origin) - 1, count_below(kept, splits)
+
+    def _replacement(self, code_points):
+        return tf.gather(self._replacements, tf.minimum(code_points, self.table_size - 1))
+
+    def _replaced(self, code_points, splits):
+        """What stands in the table for each code point int32 (M,); their row splits int64 (B + 1,) follow."""
+        code_points = self._replacement(code_points)
         # Most small batches hold only characters with one replacement.
         expanding = tf.where(code_points <= LAST_EXPANSION)[:, 0]  # (K,)
-        code_points, splits = tf.cond(
-            tf.equal(tf.size(expanding), 0),
-            lambda: (code_points, decoded.row_splits),
-            lambda: self._expand(code_points, decoded.row_splits, expanding),
-        )
-        # A space stays unless a space or the text's end follows; beyond the end stands the next text's.
-        is_space = tf.equal(code_points, ord(MARKER))
-        before_space = tf.concat([is_space, [True]], 0)[1:]
-        kept = tf.where(~(is_space & before_space))[:, 0]
-        return tf.gather(code_points, kept), count_below(kept, splits)
+        return tf.cond(tf.equal(tf.size(expanding), 0), lambda: (code_points, splits),
+                       lambda: self._expand(code_points, splits, expanding))
 
     def _expand(self, code_points, splits, expanding):
         """Removes characters and puts in the longer replacements ("…" → "..."), at the positions expanding (K,)."""
@@ -120,6 +143,13 @@ class WordSplitter(tf.Module):
         products = tf.cast(characters, tf.int64) * tf.gather(self._multipliers, positions)
         sums = tf.gather(tf.cumsum(tf.concat([[tf.constant(0, tf.int64)], products], 0)), word_splits)
         return sums[1:] - sums[:-1]
+
+
+def _without_repeated_spaces(code_points):
+    """Which of the code points int32 (M,) stay, int64 (N,): a space does unless a space or the text's end follows."""
+    is_space = tf.equal(code_points, ord(MARKER))
+    before_space = tf.concat([is_space, [True]], 0)[1:]  # beyond a text's end stands the next one's space
+    return tf.where(~(is_space & before_space))[:, 0]
 
 
 def ranges(starts, limits, step: int = 1):

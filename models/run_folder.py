@@ -78,7 +78,7 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm", "causal_lm", "classifier" or "seq2seq".
+        kind: "masked_lm", "causal_lm", "classifier", "seq2seq" or "span".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)

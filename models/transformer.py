@@ -17,11 +17,9 @@ def backbone(config, mixed_places, visible, name, rematerialise):
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
     layers = stack(config, mixed_places, rematerialise)
-    allowed = visible(segment_ids)  # (B, L, L)
     x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
-    for number in range(config.num_layers):
-        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
-    x = Unflatten(name="unflatten")(layers["final_norm"](x), token_ids)  # (B, L, D)
+    x = encode(layers, x, visible(segment_ids))
+    x = Unflatten(name="unflatten")(x, token_ids)  # (B, L, D)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
 
 
@@ -72,6 +70,22 @@ def embed(layers, token_ids, segment_ids):
     x = layers["embedding_norm"](layers["token_embedding"](token_ids))
     x = layers["mixing_norm"](layers["local_mixing"](x, segment_ids))
     return layers["embedding_dropout"](x)
+
+
+def encode(layers, x, allowed):
+    """All blocks and the last norm.
+
+    Args:
+        layers: of `stack`.
+        x: float (B·L, D).
+        allowed: bool (B, L, L), True where row i may look at column j.
+
+    Returns:
+        float (B·L, D).
+    """
+    for number in range(sum(name.endswith("_intermediate") for name in layers)):
+        x = block(layers, number, x, lambda attention, hidden: attention(hidden, allowed))
+    return layers["final_norm"](x)
 
 
 def block(layers, number, x, attend, recall=None):

@@ -1,5 +1,7 @@
 """Rows keep what matters of a text; epochs visit each example once and pad little."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -200,3 +202,14 @@ def test_measuring_without_padding_visits_every_example_in_order():
     np.testing.assert_array_equal(np.concatenate([part["token_ids"] for part in parts]), np.concatenate(encoded.rows))
     np.testing.assert_array_equal(np.concatenate([part["labels"] for part in parts]), encoded.labels)
     assert [len(part["lengths"]) for part in parts] == [10] * 7 + [7]
+
+
+def test_a_training_goes_on_at_any_batch():
+    labels = np.arange(150, dtype=np.int32).reshape(75, 2)
+    examples = EncodedExamples([np.full(length, 9) for length in np.random.default_rng(0).integers(2, 40, 75)], labels)
+    whole = list(itertools.islice(examples.endless(4, 1), 70))  # of 19 batches an epoch
+    for step in (0, 1, 18, 19, 45):
+        for one, other in zip(examples.endless(4, 1, step=step), whole[step:]):
+            for name in other:
+                np.testing.assert_array_equal(one[name], other[name])
+    assert whole[0]["labels"].shape == whole[0]["sample_weight"].shape == (4, 2)
