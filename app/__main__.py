@@ -12,9 +12,10 @@ COMMANDS = {
     "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
+    "recommend": "train a recommender on what people chose, with titles as text",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
-    "evaluate": "measure a run on text: accuracy and calibration, perplexity, BLEU and ROUGE",
-    "predict": "classify texts, or write texts from them: command line, standard input or a file",
+    "evaluate": "measure a run: accuracy and calibration, perplexity, BLEU and ROUGE, HR and NDCG",
+    "predict": "classify texts, write texts from them or recommend: command line, standard input or a file",
     "export": "write a SavedModel that takes raw strings",
     "doctor": "say what is installed, what would go wrong, and how to mend it",
 }

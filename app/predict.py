@@ -1,4 +1,4 @@
-"""A trained run and texts (command line, standard input or a file) in, labels with probabilities or other texts out."""
+"""A run and texts (command line, standard input or a file) in, labels, written texts or recommended titles out."""
 
 import csv
 import gzip
@@ -32,7 +32,7 @@ def predict(
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
-    """Classify texts, or write texts from them: from the command line, from standard input (one a line) or from a file.
+    """Classify texts, write texts from them or recommend: from the command line, standard input (one a line) or a file.
 
     With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
     (that label's probability) and one probability_LABEL per class, a run of seq2seq adds text_written. Values are text;
@@ -40,8 +40,12 @@ def predict(
     place and gets no prediction. Otherwise the output is a line a text: label, its probability, every probability and
     the text, separated by tabs, or what is written.
 
+    A recommender reads the texts as one history of titles in order of time and answers with the best next ones, a line
+    each: its probability and the title, separated by a tab. From a file with users and items it writes ten rows a user:
+    user, place, item, title and score.
+
     Args:
-        run: folder of a run of finetune or seq2seq.
+        run: folder of a run of finetune, seq2seq or recommend.
         texts: texts to read. For a classifier of text pairs: first, second, first, second … (on standard
             input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
@@ -56,7 +60,7 @@ def predict(
 
     Returns:
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs; or
-        of {"text", "written"}.
+        of {"text", "written"}; of a recommender of {"title", "score"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
     search = beams(num_beams, length_penalty)
@@ -73,19 +77,26 @@ def predict(
 
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "seq2seq", pair_column=(pair_column, "classifier"),
+    kind = kind_of(run, "classifier", "seq2seq", "recommender", text_column=(text_column, "classifier", "seq2seq"),
+                   pair_column=(pair_column, "classifier"),
                    num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
     from app.classifier import load_classifier
-    from app.predictions import Labels, Texts
+    from app.predictions import Labels, Recommendations, Texts
+    from app.recommender import load_recommender
     from app.writer import load_writer
     from data.sources import SkippedRows
 
-    predictor = Labels(load_classifier(run)) if kind == "classifier" else Texts(load_writer(run), **search)
+    if kind == "classifier":
+        predictor = Labels(load_classifier(run))
+    elif kind == "seq2seq":
+        predictor = Texts(load_writer(run), **search)
+    else:
+        predictor = Recommendations(*load_recommender(run))
     if data is not None:
         return _predict_file(predictor, data, to, text_column, pair_column, SkippedRows(max_skipped))
     results = []
-    for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs)):
+    for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs), None if predictor.reads_histories else CHUNK):
         for result in predictor.results(chunk):
             print(predictor.line(result), flush=True)
             results.append(result)
@@ -103,9 +114,10 @@ def _format(path):
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _chunks(items):
+def _chunks(items, size=CHUNK):
+    """Lists of so many items; one of all of them if the size is None."""
     iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
+    while chunk := list(itertools.islice(iterator, size)):
         yield chunk
 
 
@@ -130,8 +142,11 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
 
 def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     counts = {"rows": 0, "empty": 0}
-    with progress_bar("predict", unit="rows") as advance:
-        rows = _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance)
+    with progress_bar("predict", unit="users" if predictor.reads_histories else "rows") as advance:
+        if predictor.reads_histories:
+            rows = _counted(predictor.rows(data, skipped, advance), counts)
+        else:
+            rows = _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance)
         _write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
@@ -139,6 +154,12 @@ def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     if skipped.total:
         console.print(f"rows that could not be read: {skipped}", markup=False)
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
+
+
+def _counted(rows, counts):
+    for row in rows:
+        counts["rows"] += 1
+        yield row
 
 
 def _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance):

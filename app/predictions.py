@@ -1,10 +1,15 @@
 """Chunks of texts in, what a run says of each out: as a dict, as a line for people, as cells of a table."""
 
+from data.interactions import read_interactions
 from data.sources import clean_text  # as evaluation and training read their texts
+
+USERS = 256  # of a file, recommended to at a time
 
 
 class Labels:
     """What a classifier says."""
+
+    reads_histories = False
 
     def __init__(self, classifier):
         self.classifier = classifier
@@ -44,7 +49,7 @@ class Labels:
 class Texts:
     """What an encoder–decoder writes."""
 
-    takes_pairs = False
+    takes_pairs = reads_histories = False
     columns = ["text_written"]
 
     def __init__(self, writer, num_beams, length_penalty):
@@ -64,3 +69,35 @@ class Texts:
     def cells(self, result):
         """The value of `columns`."""
         return (result["written"],)
+
+
+class Recommendations:
+    """What a recommender recommends: a chunk is one history, a file's rows are those of its users."""
+
+    takes_pairs, reads_histories = False, True
+
+    def __init__(self, recommender, options):
+        self.recommender, self.columns = recommender, options["columns"]
+
+    def results(self, chunk):
+        """One dictionary for each recommended title, the best first; (text, None) of the chunk are titles in order."""
+        for title, score in self.recommender.best([[text for text, _ in chunk]])[0]:
+            yield {"title": title, "score": score}
+
+    def line(self, result):
+        """The probability that the title comes next, and the title."""
+        return f"{result['score']:.4f}\t{' '.join(result['title'].split())}"
+
+    def rows(self, data, skipped, advance):
+        """Yields ten rows for each user of a source, the best first: user, place from 1, item, title, score."""
+        interactions = read_interactions([data], skipped, columns={**self.columns, "title": None, "genres": None})
+        catalogue = self.recommender.catalogue.extended(interactions)
+        title_of = dict(zip(catalogue.items, catalogue.titles))
+        item_of = dict(zip(reversed(catalogue.titles), reversed(catalogue.items)))  # of one title the first
+        histories = [[title_of[item] for item in history] for history in interactions.histories]
+        for start in range(0, len(histories), USERS):
+            users = interactions.users[start : start + USERS]
+            for user, best in zip(users, self.recommender.best(histories[start : start + USERS]), strict=True):
+                for place, (title, score) in enumerate(best, 1):
+                    yield {"user": user, "place": place, "item": item_of[title], "title": title, "score": score}
+            advance(len(users))
