@@ -13,9 +13,10 @@ COMMANDS = {
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
     "questions": "train an encoder to find the answers to questions in texts",
+    "recommend": "train a recommender on what people chose, with titles as text",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
-    "evaluate": "measure a run on text: accuracy and calibration, perplexity, BLEU and ROUGE, exact match",
-    "predict": "classify texts, write texts from them, or find answers in them: command line, standard input or a file",
+    "evaluate": "measure a run: accuracy and calibration, perplexity, BLEU and ROUGE, exact match, HR and NDCG",
+    "predict": "classify, write, answer or recommend: from the command line, standard input or a file",
     "export": "write a SavedModel that takes raw strings",
     "doctor": "say what is installed, what would go wrong, and how to mend it",
 }

@@ -1,4 +1,4 @@
-"""A run and text in, how good it is out, as JSON: a classifier on labels (with an HTML page), others on their texts."""
+"""A run and data in, how good it is out, as JSON: a classifier on labels (with an HTML page), others on theirs."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ def evaluate(
     run: tyro.conf.Positional[Path],
     *,
     data: tuple[str, ...],
+    items: tuple[str, ...] = (),
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
@@ -30,13 +31,15 @@ def evaluate(
     seed: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labels, a GPT on plain text, a run of seq2seq on pairs of texts, or one of questions.
+    """Measure a classifier on labelled text, a GPT on plain text, others on what they were trained on.
 
     Args:
-        run: folder of a run of finetune, seq2seq, questions or pretrain --objective clm.
-        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs: files, globs, folders,
-            tfds:NAME:SPLIT, sample:NAME; for a run of questions also SQuAD's JSON.
-        text_column: column of the text; found when left out.
+        run: folder of a run of finetune, seq2seq, questions, recommend or pretrain --objective clm.
+        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs, for a recommender of
+            users and items: files, globs, folders, tfds:NAME:SPLIT, sample:NAME; for a run of questions also SQuAD's
+            JSON.
+        items: for a recommender, as for recommend: what new items are called.
+        text_column: column of the text; found when left out. A recommender knows its columns.
         pair_column: for a classifier of text pairs, column of the second text.
         label_column: for a classifier, column of the label; found when left out.
         target_column: for a run of seq2seq, column of the text that should be written; found when left out.
@@ -56,14 +59,15 @@ def evaluate(
         What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
         counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
         `app.text_scores.text_scores`, of a run of questions what `app.answer_scores.answer_scores` returns, with the run
-        and the data.
+        and the data; of a recommender what `app.recommender_scores.evaluate_recommender` returns.
     """
-    run, data = Path(run), as_tuple(data)
+    run, data, items = Path(run), as_tuple(data), as_tuple(items)
     if not data:
-        raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
+        raise ValueError("evaluate needs at least one source of data. Received: none; name it after --data")
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", whole_files=(whole_files, "causal_lm"),
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", "recommender",
+                   whole_files=(whole_files, "causal_lm"), items=(items or None, "recommender"),
                    text_column=(text_column, "classifier", "causal_lm", "seq2seq"),
                    question_column=(question_column, "span"), context_column=(context_column, "span"),
                    answer_column=(answer_column, "span"), pair_column=(pair_column, "classifier"),
@@ -79,6 +83,8 @@ def evaluate(
     elif kind == "span":
         identity = {"data": list(data), "question_column": question_column, "context_column": context_column,
                     "answer_column": answer_column}
+    elif kind == "recommender":
+        identity = {"data": list(data), "items": list(items)}
     else:
         identity |= {"pair_column": pair_column, "label_column": label_column}
     bootstrap_samples, seed = 1000 if bootstrap_samples is None else bootstrap_samples, seed or 0
@@ -98,6 +104,10 @@ def evaluate(
         from app.answer_scores import evaluate_answerer
 
         return evaluate_answerer(run, identity, json_path, max_skipped)
+    if kind == "recommender":
+        from app.recommender_scores import evaluate_recommender
+
+        return evaluate_recommender(run, identity, json_path, max_skipped)
     from app.classifier_scores import evaluate_classifier
 
     return evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootstrap_samples, seed)

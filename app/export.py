@@ -34,11 +34,14 @@ def export(
     run of questions it takes question and context, tf.string (batch,), and gives answer, string (batch,), a piece of
     the context or "", and score float32 (batch,), its probability.
 
+    Of a recommender, serving_default takes history, tf.string (batch, n), titles in order of time, padded with "", and
+    gives titles, string (batch, 10), and scores float32 (batch, 10), the probability that each comes next.
+
     Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people. Before the folder gets
     its name, a process with TensorFlow alone must load it and answer as the run does.
 
     Args:
-        run: folder of a run of finetune, seq2seq, questions or pretrain --objective clm.
+        run: folder of a run of finetune, seq2seq, questions, recommend or pretrain --objective clm.
         to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
         tokens: of a GPT, how many follow the prompt at most; this and the next four as for generate, whose values count
             when left out.
@@ -60,7 +63,7 @@ def export(
     search = {"num_beams": num_beams, "length_penalty": length_penalty}
     from app.kinds import kind_of
 
-    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "span",
+    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "span", "recommender",
                    **{name: (value, "causal_lm") for name, value in drawing.items()},
                    **{name: (value, "seq2seq") for name, value in search.items()})
     search = beams(**search)
@@ -89,7 +92,9 @@ def export(
     console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
     console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives the same "
                   f"answers (largest difference of a number {difference:.1e}).")
-    inputs = ", ".join(f'{name}=tf.constant(["…"])' for name in servable.inputs["serving_default"])
+    inputs = ", ".join(f"{name}=tf.constant({shown})" for name, shown in (
+        (name, '[["…"]]' if isinstance(values[0], list) else '["…"]')
+        for name, (values, _) in servable.inputs["serving_default"].items()))
     console.print(f"SavedModel: {to}\n"
                   f'  tf.saved_model.load("{to}").signatures["serving_default"]({inputs})', markup=False)
     return operations
@@ -102,7 +107,9 @@ def _servable(run, kind, drawing, search):
     from app.answerer import load_answerer
     from app.classifier import load_classifier
     from app.generator import load_generator
-    from app.serving import servable_answerer, servable_classifier, servable_generator, servable_writer
+    from app.recommender import load_recommender
+    from app.serving import (servable_answerer, servable_classifier, servable_generator, servable_recommender,
+                             servable_writer)
     from app.writer import load_writer
     from models.generation import Sampling
 
@@ -116,6 +123,8 @@ def _servable(run, kind, drawing, search):
             return servable_writer(load_writer(run), **search)
         if kind == "span":
             return servable_answerer(load_answerer(run))
+        if kind == "recommender":
+            return servable_recommender(load_recommender(run)[0])
         sampling = Sampling(**{name: value for name, value in drawing.items() if name != "tokens"})
         return servable_generator(load_generator(run), drawing["tokens"], sampling)
     finally:

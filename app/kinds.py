@@ -10,6 +10,7 @@ NAMES = {
     "classifier": ("a classifier", "evaluate, predict and export take it"),
     "seq2seq": ("an encoder–decoder of seq2seq", "evaluate, predict and export take it"),
     "span": ("an answerer of questions", "evaluate, predict and export take it"),
+    "recommender": ("a recommender", "evaluate, predict and export take it"),
 }
 
 
@@ -19,8 +20,7 @@ def kind_of(run, *kinds, **options):
     Args:
         run: its folder.
         kinds: those that the command takes.
-        options: {name: (value, kind, …)}: options that not every kind has, with the kinds that do; the value is None or
-            False where it was not given.
+        options: {name: (value, kind, …)}: options that belong to these kinds alone; None or False where not given.
 
     Raises:
         FileNotFoundError, ValueError: as `load_config`; another kind; an option of another kind.

@@ -1,4 +1,4 @@
-"""A trained run and texts (command line, standard input or a file) in, labels, other texts or answers out."""
+"""A run and texts (command line, standard input or a file) in, labels, texts, answers or recommended titles out."""
 
 import csv
 import gzip
@@ -34,8 +34,8 @@ def predict(
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
-    """Classify texts, write texts from them, or find answers in them: from the command line, from standard input (one a
-    line) or from a file.
+    """Classify texts, write texts from them, find answers in them or recommend: from the command line, from standard input
+    (one a line) or from a file.
 
     With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
     (that label's probability) and one probability_LABEL per class, a run of seq2seq text_written, a run of questions
@@ -44,8 +44,12 @@ def predict(
     label, its probability, every probability and the text, separated by tabs; what is written; or the answer, its
     probability and the question.
 
+    A recommender reads the texts as one history of titles in order of time and answers with the best next ones, a line
+    each: its probability and the title, separated by a tab. From a file with users and items it writes ten rows a user:
+    user, place, item, title and score.
+
     Args:
-        run: folder of a run of finetune, seq2seq or questions.
+        run: folder of a run of finetune, seq2seq, questions or recommend.
         texts: texts to read. For a classifier of text pairs: first, second, first, second …, for a run of questions:
             question, text, question, text … (on standard input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
@@ -62,7 +66,7 @@ def predict(
 
     Returns:
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs; or
-        of {"text", "written"}; or of {"question", "context", "answer", "score"}.
+        of {"text", "written"}; or of {"question", "context", "answer", "score"}; of a recommender of {"title", "score"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
     search = beams(num_beams, length_penalty)
@@ -79,24 +83,27 @@ def predict(
 
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "seq2seq", "span", text_column=(text_column, "classifier", "seq2seq"),
+    kind = kind_of(run, "classifier", "seq2seq", "span", "recommender", text_column=(text_column, "classifier", "seq2seq"),
                    pair_column=(pair_column, "classifier"), question_column=(question_column, "span"),
                    context_column=(context_column, "span"), num_beams=(num_beams, "seq2seq"),
                    length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
     from app.answerer import load_answerer
     from app.classifier import load_classifier
-    from app.predictions import Answers, Labels, Texts
+    from app.predictions import Answers, Labels, Recommendations, Texts
+    from app.recommender import load_recommender
     from app.writer import load_writer
     from data.sources import SkippedRows
 
-    predictor = (Labels(load_classifier(run)) if kind == "classifier" else
-                 Answers(load_answerer(run)) if kind == "span" else Texts(load_writer(run), **search))
+    predictor = {"classifier": lambda: Labels(load_classifier(run)),
+                 "seq2seq": lambda: Texts(load_writer(run), **search),
+                 "span": lambda: Answers(load_answerer(run)),
+                 "recommender": lambda: Recommendations(*load_recommender(run))}[kind]()
     if data is not None:
         columns = (question_column, context_column) if kind == "span" else (text_column, pair_column)
         return _predict_file(predictor, data, to, columns, SkippedRows(max_skipped))
     results = []
-    for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs)):
+    for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs), None if predictor.reads_histories else CHUNK):
         for result in predictor.results(chunk):
             print(predictor.line(result), flush=True)
             results.append(result)
@@ -114,9 +121,10 @@ def _format(path):
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _chunks(items):
+def _chunks(items, size=CHUNK):
+    """Lists of so many items; one of all of them if the size is None."""
     iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
+    while chunk := list(itertools.islice(iterator, size)):
         yield chunk
 
 
@@ -141,8 +149,11 @@ def _texts_and_pairs(texts, takes_pairs) -> Iterator[tuple[str, str | None]]:
 
 def _predict_file(predictor, data, to, columns, skipped):
     counts = {"rows": 0, "empty": 0}
-    with progress_bar("predict", unit="rows") as advance:
-        rows = _rows_with_predictions(predictor, data, columns, skipped, counts, advance)
+    with progress_bar("predict", unit="users" if predictor.reads_histories else "rows") as advance:
+        if predictor.reads_histories:
+            rows = _counted(predictor.rows(data, skipped, advance), counts)
+        else:
+            rows = _rows_with_predictions(predictor, data, columns, skipped, counts, advance)
         _write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
@@ -150,6 +161,12 @@ def _predict_file(predictor, data, to, columns, skipped):
     if skipped.total:
         console.print(f"rows that could not be read: {skipped}", markup=False)
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
+
+
+def _counted(rows, counts):
+    for row in rows:
+        counts["rows"] += 1
+        yield row
 
 
 def _rows_with_predictions(predictor, data, columns, skipped, counts, advance):

@@ -1,12 +1,16 @@
 """Chunks of texts in, what a run says of each out: as a dict, as a line for people, as cells of a table."""
 
+from data.interactions import read_interactions
 from data.questions import CONTEXT_COLUMNS, QUESTION_COLUMNS
 from data.sources import PAIR_COLUMNS, TEXT_COLUMNS, clean_text  # as evaluation and training read their texts
+
+USERS = 256  # of a file, recommended to at a time
 
 
 class Labels:
     """What a classifier says."""
 
+    reads_histories = False
     inputs = (TEXT_COLUMNS, "text"), (PAIR_COLUMNS, "second text")  # names of columns and what they hold
 
     def __init__(self, classifier):
@@ -48,7 +52,7 @@ class Texts:
     """What an encoder–decoder writes."""
 
     inputs = ((TEXT_COLUMNS, "text"),)
-    takes_pairs = False
+    takes_pairs = reads_histories = False
     columns = ["text_written"]
 
     def __init__(self, writer, num_beams, length_penalty):
@@ -74,7 +78,7 @@ class Answers:
     """What is found in texts as the answer to questions."""
 
     inputs = (QUESTION_COLUMNS, "question"), (CONTEXT_COLUMNS, "text")
-    takes_pairs = True
+    takes_pairs, reads_histories = True, False
     columns = ["answer_predicted", "score"]
 
     def __init__(self, answerer):
@@ -100,3 +104,35 @@ class Answers:
     def cells(self, result):
         """The values of `columns`."""
         return result["answer"], result["score"]
+
+
+class Recommendations:
+    """What a recommender recommends: a chunk is one history, a file's rows are those of its users."""
+
+    takes_pairs, reads_histories = False, True
+
+    def __init__(self, recommender, options):
+        self.recommender, self.columns = recommender, options["columns"]
+
+    def results(self, chunk):
+        """One dictionary for each recommended title, the best first; (text, None) of the chunk are titles in order."""
+        for title, score in self.recommender.best([[text for text, _ in chunk]])[0]:
+            yield {"title": title, "score": score}
+
+    def line(self, result):
+        """The probability that the title comes next, and the title."""
+        return f"{result['score']:.4f}\t{' '.join(result['title'].split())}"
+
+    def rows(self, data, skipped, advance):
+        """Yields ten rows for each user of a source, the best first: user, place from 1, item, title, score."""
+        interactions = read_interactions([data], skipped, columns={**self.columns, "title": None, "genres": None})
+        catalogue = self.recommender.catalogue.extended(interactions)
+        title_of = dict(zip(catalogue.items, catalogue.titles))
+        item_of = dict(zip(reversed(catalogue.titles), reversed(catalogue.items)))  # of one title the first
+        histories = [[title_of[item] for item in history] for history in interactions.histories]
+        for start in range(0, len(histories), USERS):
+            users = interactions.users[start : start + USERS]
+            for user, best in zip(users, self.recommender.best(histories[start : start + USERS]), strict=True):
+                for place, (title, score) in enumerate(best, 1):
+                    yield {"user": user, "place": place, "item": item_of[title], "title": title, "score": score}
+            advance(len(users))

@@ -156,8 +156,29 @@ def servable_answerer(answerer):
          "always_answers": answerer.always_answers, "tokenizer": answerer.tokenizer.sha256})
 
 
+def servable_recommender(recommender):
+    """A `Servable` of history → titles and scores.
+
+    Args:
+        recommender: `app.recommender.Recommender`.
+    """
+    module = _module(recommender)
+    module.table, module.recommend = recommender.table, recommender.graph
+    signature = module.recommend.get_concrete_function()
+    known = recommender.catalogue.titles[1:]
+    histories = [[text, known[number % len(known)], ""] for number, text in enumerate(EXAMPLES)]
+    histories += [["", "", ""], ["", *(2 * known)[:2]]]
+    with tf.device("CPU"):  # as the verification: a last digit may choose another title
+        answer = signature(tf.constant(histories))
+    return Servable(
+        module, {"serving_default": signature}, {"serving_default": {"history": (histories, "string")}},
+        {"serving_default": {name: value.numpy() for name, value in answer.items()}},
+        {"task": "recommend", "titles": len(known), "title_length": recommender.title_length,
+         "sequence_length": recommender.sequence_length, "tokenizer": recommender.tokenizer.sha256})
+
+
 def _module(run):
-    """A `tf.Module` with the tokenizer and the weights of any of these."""
+    """A `tf.Module` with the tokenizer and the weights of a run."""
     module = tf.Module(name="fromzero")
     module.tokenizer = run.tokenizer
     # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.

@@ -26,7 +26,7 @@ if not unknown:
     for signature, inputs in request["inputs"].items():
         tensors = {name: tf.constant(values, dtype) for name, (values, dtype) in inputs.items()}
         answer = loaded.signatures[signature](**tensors)
-        answers[signature] = {name: [value.decode() for value in tensor.numpy()] if tensor.dtype == tf.string
+        answers[signature] = {name: [value.decode() for value in tensor.numpy().flat] if tensor.dtype == tf.string
                               else tensor.numpy().tolist() for name, tensor in answer.items()}
 print("\\n" + json.dumps({"unknown": unknown, "answers": answers}))
 """
@@ -83,7 +83,7 @@ def verify(folder, operations, servable):
         for name, expected in outputs.items():
             answer = reply["answers"][signature][name]
             if expected.dtype == object:  # texts
-                for text, given in zip([text.decode() for text in expected], answer, strict=True):
+                for text, given in zip([text.decode() for text in expected.flat], answer, strict=True):
                     if text != given:
                         raise RuntimeError(f"an export must give the run's answers. Received: {signature}'s {name} "
                                            f"{given!r}, not {text!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import accuracy, masked_lm, pretraining_speed, tokenizing
+from benchmarks import accuracy, masked_lm, pretraining_speed, recommendation, tokenizing
 from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -75,6 +75,12 @@ def lines(results):
                          f"{name} 测试准确率，" + (f"{labels} 个标注" if labels else "全部标注")),
                accuracy.summary(runs),
                ", ".join(f"{title} {accuracy.summary(runs, side)}" for side, title in accuracy.LINEAR.items()))
+    if recommended := results.get("recommendation"):
+        for metric, name in (("hr", "HR@10"), ("ndcg", "NDCG@10")):
+            figures = {ranking: recommendation.summary(recommended["seeds"], ranking, metric)
+                       for ranking in recommendation.RANKINGS}
+            yield (_question(f"the next film, MovieLens 100k, {name} among all", f"下一部电影，MovieLens 100k，全部排序 {name}"),
+                   figures["recommender"], f"most popular {figures['popularity']}, item-KNN {figures['item_knn']}")
 
 
 def _question(english, chinese):

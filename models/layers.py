@@ -60,7 +60,7 @@ class Unflatten(keras.layers.Layer):
     """(B·L, D) back to (B, L, D), with B and L read off a tensor (B, L)."""
 
     def call(self, flat, like):
-        return ops.reshape(flat, (*ops.shape(like)[:2], flat.shape[-1]))
+        return ops.reshape(flat, (*ops.shape(like)[:2], ops.shape(flat)[-1]))
 
 
 @keras.saving.register_keras_serializable("fromzero")

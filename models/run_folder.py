@@ -3,6 +3,7 @@
     config.json            what the run is, with the SHA-256 of every other file that loading needs
     tokenizer.json         the tokenizer it was trained with
     *.weights.h5           Keras weights, readable with `model.load_weights`
+    catalogue.json         a recommender's items
     history.jsonl          one line an evaluation
     checkpoints/           while a training runs that can go on
 """
@@ -78,11 +79,12 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm", "causal_lm", "classifier", "seq2seq" or "span".
+        kind: "masked_lm", "causal_lm", "denoiser", "classifier", "seq2seq", "span" or "recommender".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)
-    hashes = {path.name: sha256(path) for path in [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5"))]}
+    files = [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5")), *folder.glob("catalogue.json")]
+    hashes = {path.name: sha256(path) for path in files}
     write_json(folder / "config.json", {"format": FORMAT, "kind": kind, **values, "sha256": hashes})
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

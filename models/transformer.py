@@ -17,10 +17,24 @@ def backbone(config, mixed_places, visible, name, rematerialise):
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     segment_ids = keras.Input((None,), dtype="int32", name="segment_ids")
     layers = stack(config, mixed_places, rematerialise)
-    x = ops.reshape(embed(layers, token_ids, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
-    x = encode(layers, x, visible(segment_ids))
-    x = Unflatten(name="unflatten")(x, token_ids)  # (B, L, D)
+    x = read(layers, config, layers["token_embedding"](token_ids), segment_ids, visible)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
+
+
+def read(layers, config, vectors, segment_ids, visible):
+    """Whole rows of vectors, one after the other through every layer of `stack` behind the embedding.
+
+    Args:
+        layers: of `stack`.
+        config, visible: as for `backbone`.
+        vectors: float (B, L, D).
+        segment_ids: int32 (B, L).
+
+    Returns:
+        float (B, L, D).
+    """
+    x = ops.reshape(mix(layers, vectors, segment_ids), (-1, config.hidden_dim))  # (B·L, D)
+    return Unflatten(name="unflatten")(encode(layers, x, visible(segment_ids)), segment_ids)
 
 
 def stack(config, mixed_places, rematerialise, token_embedding=None):
@@ -67,7 +81,12 @@ def embed(layers, token_ids, segment_ids):
     Returns:
         float (B, L, D).
     """
-    x = layers["embedding_norm"](layers["token_embedding"](token_ids))
+    return mix(layers, layers["token_embedding"](token_ids), segment_ids)
+
+
+def mix(layers, vectors, segment_ids):
+    """The same from the tokens' vectors, float (B, L, D)."""
+    x = layers["embedding_norm"](vectors)
     x = layers["mixing_norm"](layers["local_mixing"](x, segment_ids))
     return layers["embedding_dropout"](x)
 

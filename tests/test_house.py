@@ -63,7 +63,8 @@ def test_commands_never_import_commands():
 
 
 def test_model_code_speaks_keras_alone():
-    for name in ("config", "layers", "transformer", "bert", "gpt", "heads", "baseline", "optimizers", "generation"):
+    for name in ("config", "layers", "transformer", "bert", "gpt", "heads", "baseline", "optimizers", "generation",
+                 "recommender"):
         assert imports_of(ROOT / "models" / f"{name}.py") <= {"keras", "dataclasses", "math", "models"}, name
 
 

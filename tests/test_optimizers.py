@@ -165,6 +165,20 @@ def test_muon_orthogonalises_as_keras_does(shape):
     assert not pretraining_optimizer(RATE).zeropower_via_newtonschulz5(tf.zeros(shape), 5).numpy().any()
 
 
+def test_muon_sums_the_rows_of_an_embedding_that_were_read_several_times():
+    slices = tf.IndexedSlices(tf.constant([[1.0, 2.0], [3.0, 4.0], [-3.0, 1.0]]), tf.constant([2, 0, 2]),
+                              tf.constant([4, 2]))
+    moved = []
+    for gradient in (slices, tf.constant([[3.0, 4.0], [0.0, 0.0], [-2.0, 3.0], [0.0, 0.0]])):
+        table = keras.Variable(np.ones((4, 2), np.float32), name="embeddings")
+        optimizer = pretraining_optimizer(0.1)
+        optimizer.build([table])
+        optimizer.apply([gradient], [table])
+        moved.append(table.numpy())
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-6)
+    assert (np.abs(moved[1][[0, 2]] - 1) > 0.05).all()
+
+
 def test_rates_reach_keras_optimizers_too():
     optimizer = pretraining_optimizer(RATE)
     assert isinstance(optimizer, keras.Optimizer)
