@@ -11,7 +11,7 @@ from scipy.special import softmax
 from data.batching import encode_all
 from data.tasks import Examples
 from data.tokenizer import Tokenizer
-from models import baseline, bert, document_vectors, heads, linear
+from models import baseline, bert, document_vectors, heads, hub, linear
 from models.config import TransformerConfig, from_dict, transformer_config
 from models.run_folder import append_history, load_config, save_config, whole
 
@@ -98,21 +98,20 @@ def outputs(graph, encoded, progress=None):
     return np.concatenate(results)[np.argsort(order)]
 
 
-def describe_model(model, backbone, size, dropout, sequence_length, vocabulary_size, num_classes, **bag):
+def describe_model(model, pretrained, size, dropout, sequence_length, vocabulary_size, num_classes, **bag):
     """What `build_classifier` needs to know: {"family": str, "model": dict, "segment_length": int}.
 
-    `bag` are further fields of `BaselineConfig`.
+    `pretrained` is the config of a pretraining, or None; `bag` are further fields of `BaselineConfig`.
     """
     if model == "baseline":
         return {"family": "baseline", "segment_length": sequence_length,
                 "model": dataclasses.asdict(baseline.BaselineConfig(vocabulary_size, num_classes, **bag))}
-    if backbone == "none":
-        config = dataclasses.asdict(transformer_config(size, vocabulary_size=vocabulary_size,
-                                                       sequence_length=min(sequence_length, LONGEST_SEGMENT)))
-    else:
-        config = load_config(backbone, "masked_lm")["model"]
-    return {"family": "bert", "model": {**config, "dropout": dropout},
-            "segment_length": min(sequence_length, config["sequence_length"])}
+    if pretrained is None:
+        config = transformer_config(size, vocabulary_size=vocabulary_size,
+                                    sequence_length=min(sequence_length, LONGEST_SEGMENT))
+        pretrained = {"family": "bert", "model": dataclasses.asdict(config)}
+    return {"family": pretrained["family"], "model": {**pretrained["model"], "dropout": dropout},
+            "segment_length": min(sequence_length, pretrained["model"]["sequence_length"])}
 
 
 def describe_committee(encoder, num_encoders, num_classes, has_unlabelled):
@@ -145,7 +144,10 @@ def build_classifier(config):
         return linear.linear(from_dict(linear.LinearConfig, config["model"]))
     if config["family"] == "committee":
         return heads.committee([build_classifier({**config, **member}) for member in config["model"]["members"]])
-    encoder = bert.backbone(from_dict(TransformerConfig, config["model"]))
+    if config["family"] == "hub":
+        encoder = hub.backbone(from_dict(hub.HubConfig, config["model"]))
+    else:
+        encoder = bert.backbone(from_dict(TransformerConfig, config["model"]))
     return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
 
 

@@ -51,7 +51,8 @@ def finetune(
         data: labelled sources: files, globs, folders, tfds:NAME[:split] or sample:NAME[:split].
         to: the run folder to make, for example runs/sentiment.
         task: names the classes the usual way (sentiment: negative and positive, spam: ham and spam); classify takes any.
-        backbone: the run folder of a pretraining, or none to train from scratch.
+        backbone: the run folder of a pretraining; hub:PRESET for public weights of BERT, DistilBERT or ELECTRA that
+            KerasHub has, by name, as hf://OWNER/NAME or as a folder; or none to train from scratch.
         fresh: take only the shape and the tokenizer of the backbone, not its weights: shows what pretraining is worth.
         adapt_minutes: first go on with the backbone's pretraining on these texts, labelled and unlabelled, for so long.
         model: the Transformer encoder; the simple baseline (Embedding + GlobalAveragePooling + Dense); or a committee
@@ -99,6 +100,10 @@ def finetune(
     if not 0 <= adapt_minutes < float("inf") or (adapt_minutes and (backbone == "none" or fresh)):
         raise ValueError("--adapt-minutes must be 0 or more, and goes on with the training of a --backbone. "
                          f"Received: {adapt_minutes}")
+    from_hub = backbone.startswith("hub:")
+    if adapt_minutes and from_hub:
+        raise ValueError("--adapt-minutes goes on with a pretraining made here: a backbone of KerasHub comes without "
+                         f"its masked LM. Received: {backbone}; leave one of the two out")
     if unlabelled and (pair_column or (model != "committee" and not adapt_minutes)):
         raise ValueError("--unlabelled belongs to --model committee and --adapt-minutes, of single texts")
     if not 0 <= rounds <= 2:
@@ -120,7 +125,8 @@ def finetune(
     from app.adaptation import adapt
     from app.classifier import describe_committee, describe_model, save_classifier
     from app.committee import train_committee
-    from app.members import LEARNING_RATES, MINIMUM_STEPS, Plan, train_seeds
+    from app.hub import take_over
+    from app.members import HUB_LEARNING_RATE, LEARNING_RATES, MINIMUM_STEPS, Plan, train_seeds
     from data.batching import encode_all
     from data.sources import SkippedRows, read_texts
     from data.tasks import Examples, class_weights, few_labels, read_examples, split, without_duplicates
@@ -153,20 +159,26 @@ def finetune(
                   + (f"; {repeated:,} repeated texts left out" if repeated else "")
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
 
-    if backbone != "none":
-        load_config(backbone, "masked_lm")
-        tokenizer = Path(backbone) / "tokenizer.json"
-    reader = (Tokenizer.load(tokenizer) if tokenizer else
-              train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size or VOCABULARY_SIZES[model],
-                              for_bag=model == "baseline"))
-    shape = describe_model(model, backbone, size, dropout, sequence_length, reader.vocabulary_size,
+    pretrained = None
+    if from_hub:
+        reader, pretrained, encoder = take_over(backbone)
+    elif backbone != "none":
+        pretrained = load_config(backbone, "masked_lm")
+        reader = Tokenizer.load(Path(backbone) / "tokenizer.json")
+    elif tokenizer:
+        reader = Tokenizer.load(tokenizer)
+    else:
+        reader = train_tokenizer([*examples.texts, *(examples.pairs or [])], vocabulary_size or VOCABULARY_SIZES[model],
+                                 for_bag=model == "baseline")
+    shape = describe_model(model, pretrained, size, dropout, sequence_length, reader.vocabulary_size,
                            len(examples.label_names), num_buckets=ngrams, longest_ngram=longest_ngram)
     if model == "committee":
         shape = describe_committee(shape, seeds, len(examples.label_names), bool(others))
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout, **shape}
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
-    rate = LEARNING_RATES[kind] if learning_rate is None else learning_rate
+    usual_rate = HUB_LEARNING_RATE / pretrained["model"]["hidden_dim"] if from_hub else LEARNING_RATES[kind]
+    rate = usual_rate if learning_rate is None else learning_rate
     plan = Plan(kind, rate, num_epochs, MINIMUM_STEPS[kind] if minimum_steps is None else minimum_steps, batch_size,
                 patience, backbone, layer_decay if kind == "pretrained" else 1.0,
                 class_weights(examples.labels, len(examples.label_names)) if balance else None)
@@ -178,6 +190,9 @@ def finetune(
     encoded = encode(examples)
     encoded_held_out = encoded if held_out is examples else encode(held_out)
     with stop_signals() as stopped, tempfile.TemporaryDirectory() as adapted:
+        if from_hub:
+            encoder.save_weights(Path(adapted) / "backbone.weights.h5")
+            plan = dataclasses.replace(plan, backbone=adapted)
         if adapt_minutes:
             texts = [*examples.texts, *(examples.pairs or []), *others]
             adapt(backbone, texts, reader, Budget(seconds=60 * adapt_minutes), adapted, seed, stopped)

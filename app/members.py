@@ -18,6 +18,8 @@ from models.trainer import Trainer
 # Highest learning rates. Pretrained, with 500 labels of the demo's news titles: 1e-3 .750, 3e-3 .742, of its reviews
 # .688 and .669 (development splits, one seed); from scratch it is untuned. The baseline's: benchmarks/findings.md.
 LEARNING_RATES = {"baseline": 0.2, "scratch": 1e-3, "pretrained": 1e-3}
+# Of a backbone of KerasHub, times its width: 5e-5 at 768 (Devlin et al. 2019, A.3), 3e-4 at 128 (Turc et al. 2019).
+HUB_LEARNING_RATE = 0.04
 MINIMUM_STEPS = {"baseline": 1000, "scratch": 300, "pretrained": 300}  # the baseline's: benchmarks/findings.md
 BAG_EPOCHS = 5  # of a committee's bag: as the larger sets of benchmarks/findings.md, with which the bag was tuned
 WARMUP = 0.1  # of an encoder's steps
@@ -31,7 +33,7 @@ class Plan:
 
     Attributes:
         kind: "baseline", "scratch" or "pretrained".
-        backbone: the run folder that a pretrained encoder starts from.
+        backbone: the folder with the "backbone.weights.h5" that a pretrained encoder starts from.
         patience: None = all steps are done and the last weights are kept.
         class_weights: float32 (C,) or None.
     """

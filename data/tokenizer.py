@@ -7,7 +7,8 @@ What it does to a batch of texts, all of it at once:
 3. in the others, for every position, the longest piece of the vocabulary is found that begins there and stays
    in the word: all positions walk down the tree of pieces together, one character a step;
 4. the positions reached from the words' starts, piece after piece, are the tokens (WordPiece with an empty
-   continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character of no piece is [UNK].
+   continuation prefix; Wu et al. 2016, arXiv:1609.08144, section 4.1). A character of no piece is [UNK]; in a
+   vocabulary taken over from BERT (data/wordpiece.py) the whole word is.
 
 One tf.function does it eagerly, in tf.data and inside a SavedModel: there is no second implementation to keep
 equal. Sentence pairs, lengths, [CLS] and [SEP] are data/batching.py's, training is data/vocabulary.py's.
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data.words import LONGEST_WORD, MARKER, WordSplitter, count_below, ranges
+from data.words import MARKER, WordSplitter, count_below, ranges
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
@@ -60,7 +61,7 @@ class Tokenizer(tf.Module):
             self._not_frequent, self._going = len(words), len(words) + 1
             self._frequent_splits = tf.concat([splits, splits[-1:], splits[-1:]], 0)  # (F + 3,)
             # Behind the last word's ids there is room to read the longest word's.
-            self._frequent_ids = tf.concat([ids, tf.zeros([LONGEST_WORD], tf.int32)], 0)
+            self._frequent_ids = tf.concat([ids, tf.zeros([self.splitter.longest_word], tf.int32)], 0)
             keys = self.splitter.keys(spelling.flat_values, spelling.row_splits)
             self._frequent_words = tf.lookup.StaticHashTable(
                 tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(words), dtype=tf.int64)), self._not_frequent
@@ -123,11 +124,15 @@ class Tokenizer(tf.Module):
         # Which positions are reached from a word's start: after round r all those within 2^r pieces.
         jump = tf.concat([tf.range(size) + tf.gather(self._length, nodes), [size]], 0)  # (P + 1,)
         reached = tf.scatter_nd(starts, tf.ones_like(splits[:-1], tf.int32), tf.shape(jump, tf.int64))
-        for _ in range((LONGEST_WORD - 1).bit_length()):
+        for _ in range((self.splitter.longest_word - 1).bit_length()):
             reached = tf.maximum(reached, tf.math.unsorted_segment_max(reached, jump, size + 1))
             jump = tf.gather(jump, jump)
         tokens = tf.where(reached[:-1] > 0)  # (T, 1)
-        return tf.gather(self._piece, tf.gather_nd(nodes, tokens)), count_below(tokens[:, 0], splits)
+        ids, token_splits = tf.gather(self._piece, tf.gather_nd(nodes, tokens)), count_below(tokens[:, 0], splits)
+        if self.splitter.cuts_words:
+            return ids, token_splits
+        is_long = splits[1:] - splits[:-1] > self.splitter.longest_word  # (M,)
+        return _whole_words(ids, token_splits, is_long)
 
     def _longest_matches(self, symbols, starts):
         """symbols int32 (P,), starts int64 (M, 1) of words → the node int32 (P,) where the walk from each
@@ -184,6 +189,17 @@ class Tokenizer(tf.Module):
             return _tokenizer(text)
         except (KeyError, TypeError, IndexError, ValueError, tf.errors.OpError) as error:
             raise ValueError(f"{path} is no tokenizer of this version ({error!r}); train it anew") from error
+
+
+def _whole_words(ids, splits, is_unknown):
+    """One [UNK] in place of each word that is unknown, bool (M,), or has an [UNK] among its ids int32 (T,) with splits
+    int64 (M + 1,): ids and splits as those."""
+    unknown = tf.concat([[0], tf.cumsum(tf.cast(tf.equal(ids, UNK), tf.int32))], 0)  # (T + 1,), so many before
+    unknown = tf.gather(unknown, splits)
+    is_unknown = is_unknown | (unknown[1:] > unknown[:-1])
+    last = tf.size(ids, tf.int64)  # where the [UNK] stands
+    kept = ranges(tf.where(is_unknown, last, splits[:-1]), tf.where(is_unknown, last + 1, splits[1:]))
+    return tf.gather(tf.concat([ids, [UNK]], 0), kept.rt_dense_values), kept.rt_nested_splits
 
 
 @functools.lru_cache(maxsize=4)

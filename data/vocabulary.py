@@ -85,14 +85,15 @@ def character_classes(lower_case: bool, keep_lines: bool = False) -> dict:
         character = chr(code_point)
         normal = character if keep_lines and character == "\n" else _normalized(character, lower_case)
         if normal != character:
-            _extend(normalization, code_point, normal)
+            extend(normalization, code_point, normal)
         elif unicodedata.category(character)[0] in "LMN" or character in APOSTROPHES:
             is_unspaced = unicodedata.name(character, "").startswith(UNSPACED_NAMES)
-            _extend(unspaced if is_unspaced else letters, code_point)
+            extend(unspaced if is_unspaced else letters, code_point)
     return {"normalization": normalization, "letters": letters, "unspaced": unspaced}
 
 
-def _extend(ranges: list, code_point: int, *value: str) -> None:
+def extend(ranges: list, code_point: int, *value: str) -> None:
+    """Adds a code point to [first, last, …value] ranges in ascending order: to the last one, or as a new one."""
     if ranges and ranges[-1][1] == code_point - 1 and ranges[-1][2:] == list(value):
         ranges[-1][1] = code_point
     else:

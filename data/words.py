@@ -6,6 +6,9 @@
    apostrophes among them) or of punctuation, with the ▁ before it; or a run of a script written without
    spaces: a ▁ before that is a word of its own. Runs are cut after 32 characters.
 
+BERT's words (data/wordpiece.py) are a case of this: all that is no space is a letter, some of them stand alone, and a
+long word is not cut.
+
 All of it is vectorised over the characters of a batch. The tables are made in data/vocabulary.py.
 """
 
@@ -25,7 +28,9 @@ class WordSplitter(tf.Module):
 
     `definition["normalization"]` lists [first, last, replacement] ranges of code points in ascending order;
     the last of them removes everything up to U+10FFFF. `letters` and `unspaced` list [first, last] ranges of
-    normalised code points; the rest is punctuation.
+    normalised code points; the rest is punctuation. `alone`, if given, lists ranges of code points each of which is a
+    word of its own behind a ▁; `longest_word`, if given, the characters up to which a word can be known: then no word
+    is cut.
     """
 
     def __init__(self, definition: dict):
@@ -45,20 +50,25 @@ class WordSplitter(tf.Module):
                 expansions.append(replacement.replace(" ", MARKER))
             else:
                 table[first : last + 1] = LAST_EXPANSION
+        for first, last in definition.get("alone", []):
+            table[first : last + 1] = LAST_EXPANSION - np.arange(len(expansions), len(expansions) + last + 1 - first)
+            expansions += [f"{MARKER}{chr(code_point)}{MARKER}" for code_point in range(first, last + 1)]
         table[table == ord(" ")] = ord(MARKER)
         classes = np.full(self.table_size, PUNCTUATION, np.int32)
         for name, value in (("letters", LETTER), ("unspaced", UNSPACED)):
             for first, last in definition[name]:
                 classes[first : last + 1] = value
         classes[ord(MARKER)] = SPACE
-        multipliers = np.random.default_rng(0).integers(-(2**63), 2**63, LONGEST_WORD) | 1
+        self.cuts_words = "longest_word" not in definition
+        self.longest_word = definition.get("longest_word", LONGEST_WORD)
+        multipliers = np.random.default_rng(0).integers(-(2**63), 2**63, self.longest_word) | 1
         with tf.device("CPU"):  # strings live there; a GPU would only see copies
             self._replacements = tf.constant(table)  # (table_size,)
             self._classes = tf.constant(classes)  # (table_size,)
             self._expansions = tf.constant([ord(c) for text in expansions for c in text], tf.int32)
             self._expansion_splits = tf.constant(np.cumsum([0, *map(len, expansions)]), tf.int64)
             self._goes_on = tf.constant(GOES_ON)
-            self._multipliers = tf.constant(multipliers)  # int64 (LONGEST_WORD,)
+            self._multipliers = tf.constant(multipliers)  # int64 (longest_word,)
 
     def normal_characters(self, texts):
         """tf.string (B,) → normalised code points int32 (N,) and row splits int64 (B + 1,).
@@ -129,8 +139,9 @@ class WordSplitter(tf.Module):
         before = tf.concat([[SPACE], classes], 0)[:-1]
         starts = tf.where(~tf.gather(self._goes_on, 4 * before + classes))[:, 0]
         end = tf.size(classes, tf.int64)[tf.newaxis]
-        cuts = ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD)
-        return characters, tf.concat([cuts.rt_dense_values, end], 0), count_below(cuts.rt_dense_values, splits)
+        if self.cuts_words:
+            starts = ranges(starts, tf.concat([starts, end], 0)[1:], LONGEST_WORD).rt_dense_values
+        return characters, tf.concat([starts, end], 0), count_below(starts, splits)
 
     def keys(self, characters, word_splits):
         """Characters int32 (N,), word splits int64 (W + 1,) → an int64 (W,) for each word.
@@ -140,6 +151,8 @@ class WordSplitter(tf.Module):
         words as strings and looking those up takes three times as long.
         """
         positions = ranges(tf.constant(0, tf.int64), word_splits[1:] - word_splits[:-1]).rt_dense_values
+        if not self.cuts_words:  # those too long to be known have some key too
+            positions = tf.minimum(positions, self.longest_word - 1)
         products = tf.cast(characters, tf.int64) * tf.gather(self._multipliers, positions)
         sums = tf.gather(tf.cumsum(tf.concat([[tf.constant(0, tf.int64)], products], 0)), word_splits)
         return sums[1:] - sums[:-1]

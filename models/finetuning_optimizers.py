@@ -1,5 +1,7 @@
 """A classifier's variables in, the optimizer of its fine-tuning out: learning rates by depth."""
 
+import re
+
 import keras
 import tensorflow as tf
 
@@ -20,7 +22,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
             decay: in (0, 1]; 1 = the same rate everywhere.
         """
         super().__init__(learning_rate, weight_decay=weight_decay, beta_2=0.98, name="layerwise_adamw")
-        self.exclude_from_weight_decay(var_names=["bias", "scale", "norm", "embedding"])
+        self.exclude_from_weight_decay(var_names=["bias", "scale", "norm", "embedding", "gamma", "beta"])
         self.build(sum(depths, []))
         self.factors = [decay**depth for depth, variables in enumerate(depths) for _ in variables]
 
@@ -52,9 +54,9 @@ def depths(model, num_layers):
     groups = [[] for _ in range(num_layers + 2)]
     for variable in model.trainable_variables:
         name = variable.path
-        layer = next((n for n in range(num_layers) if f"layer_{n}_" in name), None)
-        if layer is not None:
-            groups[num_layers - layer].append(variable)
+        layer = re.search("layer_([0-9]+)[_/]", name)
+        if layer:
+            groups[num_layers - int(layer[1])].append(variable)
         else:
             groups[-1 if "embedding" in name or "mixing" in name else 0].append(variable)
     return groups
