@@ -9,8 +9,9 @@ INSTALLED := $(ENVIRONMENT)/.fromzero$(subst /,-,$(CURDIR))
 demo: $(INSTALLED)
 	$(PYTHON) -m app demo
 
+# Two processes: most tests keep one core busy. Tests of one file share what it has trained.
 test: $(INSTALLED)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 # Nothing else should run beside it.
 bench: data-given $(INSTALLED)
