@@ -1,5 +1,6 @@
 """A vocabulary taken over finds what `tokenizers`' BertWordPieceTokenizer and KerasHub's own tokenizers find in it."""
 
+import functools
 import gzip
 import itertools
 import json
@@ -64,13 +65,19 @@ def ids_in_the_vocabulary(taken_over, texts):
     return [[order[number] for number in ids] for ids in tokenizer.encode(tf.constant(texts, tf.string)).to_list()]
 
 
+@functools.cache
+def take_over(*flags):
+    return wordpiece_tokenizer(VOCABULARY, *flags)
+
+
 @pytest.fixture(scope="module", params=SETTINGS, ids=str)
 def taken_over(request):
-    return request.param, wordpiece_tokenizer(VOCABULARY, *request.param)
+    """(lower_case, strip_accents), (tokenizer, order)."""
+    return request.param, take_over(*request.param)
 
 
 def test_special_tokens_get_our_numbers_and_the_others_keep_their_order():
-    tokenizer, order = wordpiece_tokenizer(VOCABULARY, True, True)
+    tokenizer, order = take_over(True, True)
     assert sorted(order) == list(range(len(VOCABULARY))) and tokenizer.vocabulary_size == len(VOCABULARY)
     assert [VOCABULARY[order[number]] for number in (PAD, UNK, CLS, SEP, MASK)] == list(SPECIAL_TOKENS)
     assert order[5:] == sorted(order[5:])
@@ -89,7 +96,7 @@ def test_ids_equal_the_reference(taken_over):
     assert [ids_in_the_vocabulary(tokenizer_and_order, [text])[0] for text in texts] == expected  # whatever the batch
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts=st.lists(st.text(st.sampled_from("the un##run ning,.'我电影好▁\0…☃éÉ \n") | st.sampled_from(SETTLED),
                               max_size=120), max_size=6))
 def test_ids_equal_the_reference_on_random_unicode(taken_over, texts):
@@ -118,15 +125,15 @@ def test_ids_equal_keras_hubs(taken_over):
     assert ids_in_the_vocabulary(tokenizer_and_order, TEXTS) == keras_hub_ids(VOCABULARY, *flags, TEXTS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts=st.lists(st.text(st.sampled_from(CHARACTERS + list("the éÉüñ \n")), max_size=120), max_size=6))
 def test_ids_equal_keras_hubs_on_random_texts(taken_over, texts):
     flags, tokenizer_and_order = taken_over
     assert ids_in_the_vocabulary(tokenizer_and_order, texts) == keras_hub_ids(VOCABULARY, *flags, texts)
 
 
-def test_saving_and_loading(taken_over, tmp_path):
-    _, (tokenizer, _) = taken_over
+def test_saving_and_loading(tmp_path):
+    tokenizer, _ = take_over(True, True)
     tokenizer.save(tmp_path / "tokenizer.json")
     loaded = Tokenizer.load(tmp_path / "tokenizer.json")
     assert loaded.sha256 == tokenizer.sha256
