@@ -12,6 +12,7 @@ COMMANDS = {
     "pretrain": "train an encoder (masked LM) or a GPT (causal LM) on a prepared corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
+    "extract": "train an extractor: the sentences of a text that say most of it",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
     "evaluate": "measure a run on text: accuracy and calibration, perplexity, BLEU and ROUGE",
     "predict": "classify texts, or write texts from them: command line, standard input or a file",

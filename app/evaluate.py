@@ -27,16 +27,16 @@ def evaluate(
     seed: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labelled text, a GPT on plain text, or a run of seq2seq on pairs of texts.
+    """Measure a classifier on labelled text, a GPT on plain text, or a run of seq2seq or extract on pairs of texts.
 
     Args:
-        run: folder of a run of finetune, seq2seq or pretrain --objective clm.
-        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs: files, globs, folders,
-            tfds:NAME:SPLIT, sample:NAME.
+        run: folder of a run of finetune, seq2seq, extract or pretrain --objective clm.
+        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq or extract of pairs: files, globs,
+            folders, tfds:NAME:SPLIT, sample:NAME.
         text_column: column of the text; found when left out.
         pair_column: for a classifier of text pairs, column of the second text.
         label_column: for a classifier, column of the label; found when left out.
-        target_column: for a run of seq2seq, column of the text that should be written; found when left out.
+        target_column: for a run of seq2seq or extract, column of the text that should be written; found when left out.
         whole_files: for a GPT, a .txt file is one text, not one a line.
         num_beams: for a run of seq2seq, as for predict.
         length_penalty: for a run of seq2seq, as for predict.
@@ -49,23 +49,25 @@ def evaluate(
     Returns:
         What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
         counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
-        `app.text_scores.text_scores` returns, with the run and the data.
+        `app.text_scores.text_scores` returns, with the run and the data; of an extractor the ROUGE of others beside it.
     """
     run, data = Path(run), as_tuple(data)
     if not data:
         raise ValueError("evaluate needs at least one source of text. Received: none; name it after --data")
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", whole_files=(whole_files, "causal_lm"),
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "extractor", whole_files=(whole_files, "causal_lm"),
                    pair_column=(pair_column, "classifier"), label_column=(label_column, "classifier"),
                    bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
-                   target_column=(target_column, "seq2seq"), num_beams=(num_beams, "seq2seq"),
+                   target_column=(target_column, "seq2seq", "extractor"), num_beams=(num_beams, "seq2seq"),
                    length_penalty=(length_penalty, "seq2seq"))
     identity = {"data": list(data), "text_column": text_column}
     if kind == "causal_lm":
         identity |= {"whole_files": whole_files}
     elif kind == "seq2seq":
         identity |= {"target_column": target_column, **beams(num_beams, length_penalty)}
+    elif kind == "extractor":
+        identity |= {"target_column": target_column}
     else:
         identity |= {"pair_column": pair_column, "label_column": label_column}
     bootstrap_samples, seed = 1000 if bootstrap_samples is None else bootstrap_samples, seed or 0
@@ -81,6 +83,10 @@ def evaluate(
         from app.text_scores import evaluate_writer
 
         return evaluate_writer(run, identity, json_path, max_skipped)
+    if kind == "extractor":
+        from app.text_scores import evaluate_extractor
+
+        return evaluate_extractor(run, identity, json_path, max_skipped)
     from app.classifier_scores import evaluate_classifier
 
     return evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootstrap_samples, seed)

@@ -30,13 +30,14 @@ def export(
     Of a GPT, serving_default takes prompt, tf.string (batch,), and gives text, string (batch,), another one each time;
     seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes.
 
-    Of a run of seq2seq, serving_default takes text, tf.string (batch,), and gives text_written, string (batch,).
+    Of a run of seq2seq or extract, serving_default takes text, tf.string (batch,), and gives text_written, string
+    (batch,).
 
     Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people. Before the folder gets
     its name, a process with TensorFlow alone must load it and answer as the run does.
 
     Args:
-        run: folder of a run of finetune, seq2seq or pretrain --objective clm.
+        run: folder of a run of finetune, seq2seq, extract or pretrain --objective clm.
         to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
         tokens: of a GPT, how many follow the prompt at most; this and the next four as for generate, whose values count
             when left out.
@@ -58,7 +59,7 @@ def export(
     search = {"num_beams": num_beams, "length_penalty": length_penalty}
     from app.kinds import kind_of
 
-    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq",
+    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "extractor",
                    **{name: (value, "causal_lm") for name, value in drawing.items()},
                    **{name: (value, "seq2seq") for name, value in search.items()})
     search = beams(**search)
@@ -98,8 +99,9 @@ def _servable(run, kind, drawing, search):
     import tensorflow as tf
 
     from app.classifier import load_classifier
+    from app.extractor import load_extractor
     from app.generator import load_generator
-    from app.serving import servable_classifier, servable_generator, servable_writer
+    from app.serving import servable_classifier, servable_extractor, servable_generator, servable_writer
     from app.writer import load_writer
     from models.generation import Sampling
 
@@ -111,6 +113,8 @@ def _servable(run, kind, drawing, search):
             return servable_classifier(load_classifier(run))
         if kind == "seq2seq":
             return servable_writer(load_writer(run), **search)
+        if kind == "extractor":
+            return servable_extractor(load_extractor(run))
         sampling = Sampling(**{name: value for name, value in drawing.items() if name != "tokens"})
         return servable_generator(load_generator(run), drawing["tokens"], sampling)
     finally:

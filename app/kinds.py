@@ -8,6 +8,7 @@ NAMES = {
     "causal_lm": ("a GPT", "generate goes on with texts, evaluate and export take it"),
     "classifier": ("a classifier", "evaluate, predict and export take it"),
     "seq2seq": ("an encoder–decoder of seq2seq", "evaluate, predict and export take it"),
+    "extractor": ("an extractor", "evaluate, predict and export take it"),
 }
 
 
@@ -17,7 +18,7 @@ def kind_of(run, *kinds, **options):
     Args:
         run: its folder.
         kinds: those that the command takes.
-        options: {name: (value, kind)}: options that belong to one kind alone; None or False where not given.
+        options: {name: (value, kind, …)}: options that belong to some kinds alone; None or False where not given.
 
     Raises:
         FileNotFoundError, ValueError: as `load_config`; another kind; an option of another kind.
@@ -27,7 +28,8 @@ def kind_of(run, *kinds, **options):
     if kind not in kinds:
         raise ValueError(f"a run to take here is {' or '.join(NAMES[kind][0] for kind in kinds)}. "
                          f"Received: {run}, {name}: {use}")
-    for option, (value, owner) in options.items():
-        if value not in (None, False) and kind != owner:
-            raise ValueError(f"--{option.replace('_', '-')} is for {NAMES[owner][0]}. Received: {run}, {name}; leave it out")
+    for option, (value, *owners) in options.items():
+        if value not in (None, False) and kind not in owners:
+            raise ValueError(f"--{option.replace('_', '-')} is for {' or '.join(NAMES[owner][0] for owner in owners)}. "
+                             f"Received: {run}, {name}; leave it out")
     return kind

@@ -1,6 +1,7 @@
 """A trained run and texts (command line, standard input or a file) in, labels with probabilities or other texts out."""
 
 import csv
+import functools
 import gzip
 import itertools
 import json
@@ -35,13 +36,13 @@ def predict(
     """Classify texts, or write texts from them: from the command line, from standard input (one a line) or from a file.
 
     With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
-    (that label's probability) and one probability_LABEL per class, a run of seq2seq adds text_written. Values are text;
-    lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An empty text keeps its
-    place and gets no prediction. Otherwise the output is a line a text: label, its probability, every probability and
-    the text, separated by tabs, or what is written.
+    (that label's probability) and one probability_LABEL per class, a run of seq2seq or extract adds text_written. Values
+    are text; lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An empty text
+    keeps its place and gets no prediction. Otherwise the output is a line a text: label, its probability, every
+    probability and the text, separated by tabs, or what is written.
 
     Args:
-        run: folder of a run of finetune or seq2seq.
+        run: folder of a run of finetune, seq2seq or extract.
         texts: texts to read. For a classifier of text pairs: first, second, first, second … (on standard
             input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
@@ -73,15 +74,21 @@ def predict(
 
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "seq2seq", pair_column=(pair_column, "classifier"),
+    kind = kind_of(run, "classifier", "seq2seq", "extractor", pair_column=(pair_column, "classifier"),
                    num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
     from app.classifier import load_classifier
+    from app.extractor import load_extractor
     from app.predictions import Labels, Texts
     from app.writer import load_writer
     from data.sources import SkippedRows
 
-    predictor = Labels(load_classifier(run)) if kind == "classifier" else Texts(load_writer(run), **search)
+    if kind == "classifier":
+        predictor = Labels(load_classifier(run))
+    elif kind == "seq2seq":
+        predictor = Texts(functools.partial(load_writer(run).write, **search))
+    else:
+        predictor = Texts(load_extractor(run).write)
     if data is not None:
         return _predict_file(predictor, data, to, text_column, pair_column, SkippedRows(max_skipped))
     results = []

@@ -78,11 +78,12 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm", "causal_lm", "classifier" or "seq2seq".
+        kind: "masked_lm", "causal_lm", "classifier", "seq2seq" or "extractor".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)
-    hashes = {path.name: sha256(path) for path in [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5"))]}
+    files = [*folder.glob("tokenizer.json"), *sorted(folder.glob("*.weights.h5"))]  # an extractor has no tokenizer
+    hashes = {path.name: sha256(path) for path in files}
     write_json(folder / "config.json", {"format": FORMAT, "kind": kind, **values, "sha256": hashes})
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
