@@ -14,6 +14,7 @@ COMMANDS = {
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
     "questions": "train an encoder to find the answers to questions in texts",
     "recommend": "train a recommender on what people chose, with titles as text",
+    "extract": "train an extractor: the sentences of a text that say most of it",
     "finetune": "train a classifier on labelled text, from a pretrained backbone or from scratch",
     "evaluate": "measure a run: accuracy and calibration, perplexity, BLEU and ROUGE, exact match, HR and NDCG",
     "predict": "classify, write, answer or recommend: from the command line, standard input or a file",

@@ -34,15 +34,15 @@ def evaluate(
     """Measure a classifier on labelled text, a GPT on plain text, others on what they were trained on.
 
     Args:
-        run: folder of a run of finetune, seq2seq, questions, recommend or pretrain --objective clm.
-        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq of pairs, for a recommender of
-            users and items: files, globs, folders, tfds:NAME:SPLIT, sample:NAME; for a run of questions also SQuAD's
-            JSON.
+        run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
+        data: sources of labelled text, for a GPT of plain text, for a run of seq2seq or extract of pairs, for a
+            recommender of users and items: files, globs, folders, tfds:NAME:SPLIT, sample:NAME; for a run of questions
+            also SQuAD's JSON.
         items: for a recommender, as for recommend: what new items are called.
         text_column: column of the text; found when left out. A recommender knows its columns.
         pair_column: for a classifier of text pairs, column of the second text.
         label_column: for a classifier, column of the label; found when left out.
-        target_column: for a run of seq2seq, column of the text that should be written; found when left out.
+        target_column: for a run of seq2seq or extract, column of the text that should be written; found when left out.
         question_column: for a run of questions, as for questions; so are the next two.
         context_column: for a run of questions.
         answer_column: for a run of questions.
@@ -59,21 +59,22 @@ def evaluate(
         What the JSON file holds. Of a classifier `models.metrics.classification_metrics` and the run, the data, the
         counts, notes and the worst mistakes; of a GPT what `app.perplexity.perplexity` returns, of a run of seq2seq what
         `app.text_scores.text_scores`, of a run of questions what `app.answer_scores.answer_scores` returns, with the run
-        and the data; of a recommender what `app.recommender_scores.evaluate_recommender` returns.
+        and the data; of an extractor the ROUGE of others beside it; of a recommender what
+        `app.recommender_scores.evaluate_recommender` returns.
     """
     run, data, items = Path(run), as_tuple(data), as_tuple(items)
     if not data:
         raise ValueError("evaluate needs at least one source of data. Received: none; name it after --data")
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", "recommender",
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", "recommender", "extractor",
                    whole_files=(whole_files, "causal_lm"), items=(items or None, "recommender"),
-                   text_column=(text_column, "classifier", "causal_lm", "seq2seq"),
+                   text_column=(text_column, "classifier", "causal_lm", "seq2seq", "extractor"),
                    question_column=(question_column, "span"), context_column=(context_column, "span"),
                    answer_column=(answer_column, "span"), pair_column=(pair_column, "classifier"),
                    label_column=(label_column, "classifier"),
                    bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
-                   target_column=(target_column, "seq2seq"), num_beams=(num_beams, "seq2seq"),
+                   target_column=(target_column, "seq2seq", "extractor"), num_beams=(num_beams, "seq2seq"),
                    length_penalty=(length_penalty, "seq2seq"))
     identity = {"data": list(data), "text_column": text_column}
     if kind == "causal_lm":
@@ -85,6 +86,8 @@ def evaluate(
                     "answer_column": answer_column}
     elif kind == "recommender":
         identity = {"data": list(data), "items": list(items)}
+    elif kind == "extractor":
+        identity |= {"target_column": target_column}
     else:
         identity |= {"pair_column": pair_column, "label_column": label_column}
     bootstrap_samples, seed = 1000 if bootstrap_samples is None else bootstrap_samples, seed or 0
@@ -108,6 +111,10 @@ def evaluate(
         from app.recommender_scores import evaluate_recommender
 
         return evaluate_recommender(run, identity, json_path, max_skipped)
+    if kind == "extractor":
+        from app.text_scores import evaluate_extractor
+
+        return evaluate_extractor(run, identity, json_path, max_skipped)
     from app.classifier_scores import evaluate_classifier
 
     return evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootstrap_samples, seed)

@@ -30,9 +30,9 @@ def export(
     Of a GPT, serving_default takes prompt, tf.string (batch,), and gives text, string (batch,), another one each time;
     seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes.
 
-    Of a run of seq2seq, serving_default takes text, tf.string (batch,), and gives text_written, string (batch,). Of a
-    run of questions it takes question and context, tf.string (batch,), and gives answer, string (batch,), a piece of
-    the context or "", and score float32 (batch,), its probability.
+    Of a run of seq2seq or extract, serving_default takes text, tf.string (batch,), and gives text_written, string
+    (batch,). Of a run of questions it takes question and context, tf.string (batch,), and gives answer, string (batch,),
+    a piece of the context or "", and score float32 (batch,), its probability.
 
     Of a recommender, serving_default takes history, tf.string (batch, n), titles in order of time, padded with "", and
     gives titles, string (batch, 10), and scores float32 (batch, 10), the probability that each comes next.
@@ -41,7 +41,7 @@ def export(
     its name, a process with TensorFlow alone must load it and answer as the run does.
 
     Args:
-        run: folder of a run of finetune, seq2seq, questions, recommend or pretrain --objective clm.
+        run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
         to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
         tokens: of a GPT, how many follow the prompt at most; this and the next four as for generate, whose values count
             when left out.
@@ -63,7 +63,7 @@ def export(
     search = {"num_beams": num_beams, "length_penalty": length_penalty}
     from app.kinds import kind_of
 
-    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "span", "recommender",
+    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "span", "recommender", "extractor",
                    **{name: (value, "causal_lm") for name, value in drawing.items()},
                    **{name: (value, "seq2seq") for name, value in search.items()})
     search = beams(**search)
@@ -106,10 +106,11 @@ def _servable(run, kind, drawing, search):
 
     from app.answerer import load_answerer
     from app.classifier import load_classifier
+    from app.extractor import load_extractor
     from app.generator import load_generator
     from app.recommender import load_recommender
-    from app.serving import (servable_answerer, servable_classifier, servable_generator, servable_recommender,
-                             servable_writer)
+    from app.serving import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
+                             servable_recommender, servable_writer)
     from app.writer import load_writer
     from models.generation import Sampling
 
@@ -125,6 +126,8 @@ def _servable(run, kind, drawing, search):
             return servable_answerer(load_answerer(run))
         if kind == "recommender":
             return servable_recommender(load_recommender(run)[0])
+        if kind == "extractor":
+            return servable_extractor(load_extractor(run))
         sampling = Sampling(**{name: value for name, value in drawing.items() if name != "tokens"})
         return servable_generator(load_generator(run), drawing["tokens"], sampling)
     finally:

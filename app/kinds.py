@@ -11,6 +11,7 @@ NAMES = {
     "seq2seq": ("an encoder–decoder of seq2seq", "evaluate, predict and export take it"),
     "span": ("an answerer of questions", "evaluate, predict and export take it"),
     "recommender": ("a recommender", "evaluate, predict and export take it"),
+    "extractor": ("an extractor", "evaluate, predict and export take it"),
 }
 
 

@@ -1,6 +1,7 @@
 """A run and texts (command line, standard input or a file) in, labels, texts, answers or recommended titles out."""
 
 import csv
+import functools
 import gzip
 import itertools
 import json
@@ -38,10 +39,10 @@ def predict(
     (one a line) or from a file.
 
     With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
-    (that label's probability) and one probability_LABEL per class, a run of seq2seq text_written, a run of questions
-    answer_predicted and score. Values are text; lists and objects of a .jsonl are left out, and in a .tsv tabs and line
-    ends become spaces. An empty text keeps its place and gets no prediction. Otherwise the output is a line a text:
-    label, its probability, every probability and the text, separated by tabs; what is written; or the answer, its
+    (that label's probability) and one probability_LABEL per class, a run of seq2seq or extract text_written, a run of
+    questions answer_predicted and score. Values are text; objects and most lists of a .jsonl are left out, and in a .tsv
+    tabs and line ends become spaces. An empty text keeps its place and gets no prediction. Otherwise the output is a line a
+    text: label, its probability, every probability and the text, separated by tabs; what is written; or the answer, its
     probability and the question.
 
     A recommender reads the texts as one history of titles in order of time and answers with the best next ones, a line
@@ -49,7 +50,7 @@ def predict(
     user, place, item, title and score.
 
     Args:
-        run: folder of a run of finetune, seq2seq, questions or recommend.
+        run: folder of a run of finetune, seq2seq, questions, recommend or extract.
         texts: texts to read. For a classifier of text pairs: first, second, first, second …, for a run of questions:
             question, text, question, text … (on standard input the two are separated by a tab).
         data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
@@ -83,20 +84,22 @@ def predict(
 
     from app.kinds import kind_of
 
-    kind = kind_of(run, "classifier", "seq2seq", "span", "recommender", text_column=(text_column, "classifier", "seq2seq"),
-                   pair_column=(pair_column, "classifier"), question_column=(question_column, "span"),
-                   context_column=(context_column, "span"), num_beams=(num_beams, "seq2seq"),
-                   length_penalty=(length_penalty, "seq2seq"))
+    kind = kind_of(run, "classifier", "seq2seq", "span", "recommender", "extractor",
+                   text_column=(text_column, "classifier", "seq2seq", "extractor"), pair_column=(pair_column, "classifier"),
+                   question_column=(question_column, "span"), context_column=(context_column, "span"),
+                   num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
     load_tensorflow()
     from app.answerer import load_answerer
     from app.classifier import load_classifier
+    from app.extractor import load_extractor
     from app.predictions import Answers, Labels, Recommendations, Texts
     from app.recommender import load_recommender
     from app.writer import load_writer
     from data.sources import SkippedRows
 
     predictor = {"classifier": lambda: Labels(load_classifier(run)),
-                 "seq2seq": lambda: Texts(load_writer(run), **search),
+                 "seq2seq": lambda: Texts(functools.partial(load_writer(run).write, **search)),
+                 "extractor": lambda: Texts(load_extractor(run).write),
                  "span": lambda: Answers(load_answerer(run)),
                  "recommender": lambda: Recommendations(*load_recommender(run))}[kind]()
     if data is not None:

@@ -49,19 +49,19 @@ class Labels:
 
 
 class Texts:
-    """What an encoder–decoder writes."""
+    """What an encoder–decoder or an extractor writes."""
 
     inputs = ((TEXT_COLUMNS, "text"),)
     takes_pairs = reads_histories = False
     columns = ["text_written"]
 
-    def __init__(self, writer, num_beams, length_penalty):
-        self.writer, self.num_beams, self.length_penalty = writer, num_beams, length_penalty
+    def __init__(self, write):
+        self.write = write  # list of strings → list of strings
 
     def results(self, chunk):
         """One dictionary for each (text, None) of the chunk; what is written is None where the text is empty."""
         cleaned = [clean_text(text) for text, _ in chunk]
-        written = iter(self.writer.write([text for text in cleaned if text], self.num_beams, self.length_penalty))
+        written = iter(self.write([text for text in cleaned if text]))
         for (text, _), text_read in zip(chunk, cleaned, strict=True):
             yield {"text": text, "written": next(written) if text_read else None}
 

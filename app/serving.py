@@ -177,10 +177,27 @@ def servable_recommender(recommender):
          "sequence_length": recommender.sequence_length, "tokenizer": recommender.tokenizer.sha256})
 
 
+def servable_extractor(extractor):
+    """A `Servable` of text → text_written.
+
+    Args:
+        extractor: `app.extractor.Extractor`.
+    """
+    module = _module(extractor)
+    module.extract = tf.function(lambda text: {"text_written": extractor.texts(text)}, autograph=False)
+    signature = module.extract.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))
+    with tf.device("CPU"):  # as the verification: a last digit may choose other words
+        written = signature(tf.constant(EXAMPLES))["text_written"]
+    return Servable(
+        module, {"serving_default": signature}, {"serving_default": {"text": (list(EXAMPLES), "string")}},
+        {"serving_default": {"text_written": written.numpy()}},
+        {"task": "extract", "target_length": extractor.target_length, "in_parts": extractor.in_parts})
+
+
 def _module(run):
-    """A `tf.Module` with the tokenizer and the weights of a run."""
+    """A `tf.Module` with the weights of a run, and with its tokenizer if it has one."""
     module = tf.Module(name="fromzero")
-    module.tokenizer = run.tokenizer
+    module.tokenizer = getattr(run, "tokenizer", None)
     # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
     module.weights = [weight.value for weight in run.model.weights]
     return module

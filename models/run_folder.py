@@ -79,11 +79,12 @@ def save_config(folder, kind, **values):
 
     Args:
         folder: holds the run's files already.
-        kind: "masked_lm", "causal_lm", "denoiser", "classifier", "seq2seq", "span" or "recommender".
+        kind: "masked_lm", "causal_lm", "denoiser", "classifier", "seq2seq", "span", "recommender" or "extractor".
         values: what loading needs to build the model again; JSON types.
     """
     folder = Path(folder)
-    files = [folder / "tokenizer.json", *sorted(folder.glob("*.weights.h5")), *folder.glob("catalogue.json")]
+    # An extractor has no tokenizer, and a recommender alone a catalogue.
+    files = [*folder.glob("tokenizer.json"), *sorted(folder.glob("*.weights.h5")), *folder.glob("catalogue.json")]
     hashes = {path.name: sha256(path) for path in files}
     write_json(folder / "config.json", {"format": FORMAT, "kind": kind, **values, "sha256": hashes})
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
