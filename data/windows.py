@@ -50,6 +50,7 @@ def encode_windows(tokenizer, questions, contexts, sequence_length):
         `Windows`.
     """
     question = tokenizer.encode(cleaned(questions))[:, : min(LONGEST_QUESTION, sequence_length // 4)]
+    # Not cleaned, for an answer's place is that in the text as it was given; the tokenizer removes controls as well.
     context, starts, ends = tokenizer.encode_with_offsets(contexts)
     length, room = context.row_lengths(), sequence_length - 3 - question.row_lengths()  # (B,)
     step, last = room // 2, tf.maximum(length - room, 0)

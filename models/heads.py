@@ -98,8 +98,8 @@ def span(backbone, separator_id, dropout=0.1):
     """Scores where an answer starts and where it ends in rows `[CLS] question [SEP] text [SEP]`.
 
     Two vectors are multiplied with each token's (Devlin et al. 2019, section 4.2); the first token, [CLS], stands for
-    no answer (section 4.3). What `question_features` says of each token is added to its embedding: a small encoder
-    trained for minutes does not find by itself which words stand on both sides.
+    no answer (section 4.3). What `question_features` says of each token is added to its embedding, so that the encoder
+    need not find out first which words stand on both sides.
 
     Args:
         backbone: a model such as `models.bert.backbone` makes; its layers become layers of this model.
