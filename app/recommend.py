@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, warn
 
-NUM_EPOCHS = 100
+NUM_EPOCHS, MINIMUM_STEPS = 10, 300
 VOCABULARY_SIZE = 8192  # of the titles
 
 
@@ -28,7 +28,7 @@ def recommend(
     sequence_length: int = 200,
     title_length: int = 32,
     batch_size: int = 32,
-    learning_rate: float = 5e-3,
+    learning_rate: float = 1e-2,
     dropout: float = 0.3,
     unknown_share: float = 0.2,
     checkpoint_every: int = 200,
@@ -51,7 +51,7 @@ def recommend(
         time_column: orders each user's items.
         title_column: an item without a title is called by what identifies it.
         genres_column: words about the item that follow its title.
-        num_epochs: train so often on every user; 100 if not given, unless minutes are.
+        num_epochs: train so often on every user; if neither this nor minutes are given 10, and 300 steps at least.
         minutes: train for so long instead; time spent before an interruption counts.
         hidden_dim: width of the vectors.
         num_layers: of the Transformer that reads histories.
@@ -104,10 +104,11 @@ def recommend(
     training = [history[:-1] for history in histories]
     catalogue = build_catalogue(interactions, training)
     histories, training = catalogue.rows(histories), catalogue.rows(training)
-    if minutes is None:
-        budget = Budget(steps=(num_epochs or NUM_EPOCHS) * math.ceil(len(training) / batch_size))
-    else:
+    per_epoch = math.ceil(len(training) / batch_size)
+    if minutes is not None:
         budget = Budget(seconds=60 * minutes)
+    else:
+        budget = Budget(steps=num_epochs * per_epoch if num_epochs else max(NUM_EPOCHS * per_epoch, MINIMUM_STEPS))
     tokenizer = train_tokenizer(catalogue.texts[1:], VOCABULARY_SIZE)
     config = TransformerConfig(
         vocabulary_size=catalogue.num_known, hidden_dim=hidden_dim, num_layers=num_layers, num_heads=num_heads,

@@ -15,7 +15,8 @@ from data.sources import SkippedRows, fingerprint
 from models.ranking import choices, item_neighbours, places, popularity, ranking_metrics
 from models.run_folder import write_json
 
-NEIGHBOURS = {"item_knn": 100, "title_knn": 100}
+# Of 5 to all the best on MovieLens 100k, the last item but one of each user: NDCG@10 .073, .024.
+NEIGHBOURS = {"item_knn": 10, "title_knn": 20}
 NAMES = {"recommender": "this recommender", "popularity": "the most popular", "item_knn": "item-KNN",
          "title_knn": "title-KNN"}
 BATCH_USERS = 256  # ranked at a time
