@@ -67,7 +67,7 @@ def backbone(config, name="backbone", source=None):
     positions = (ops.sum(ops.cast(causal(segment_ids), "int32"), axis=-1) - 1) * is_real  # (B, L)
     if config.num_segments:
         is_separator = ops.cast(ops.equal(token_ids, config.separator_id), "int32")
-        # Of the separators before a position, a row's earlier segments have at least one each.
+        # Of the separators before a position, each of the row's earlier segments has one.
         text = ops.cumsum(is_separator, axis=1) - is_separator - (segment_ids - 1)
         text = ops.clip(text, 0, config.num_segments - 1) * is_real  # (B, L)
         tokens = source.token_embedding(token_ids)
