@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.terminal import as_tuple, console, load_tensorflow, progress_bar, warn
 
-MOST_PAIRS = 10_000  # that are learned from: features of all words are held in memory
+MOST_WORDS = 3_000_000  # distinct ones of each text, that are learned from: 3 GB of memory
 
 
 def extract(
@@ -32,10 +32,8 @@ def extract(
     if to.exists():
         raise ValueError(f"--to must be a new folder. Received: {to}, which exists")
     load_tensorflow()
-    import numpy as np
-
-    from app.extractor import build_model, count_pairs
-    from data.documents import NUM_BUCKETS, examples
+    from app.extractor import build_model
+    from data.documents import NUM_BUCKETS
     from data.pairs import read_pairs
     from data.sources import SkippedRows, fingerprint
     from models.extractor import ExtractorConfig, fit_extractor
@@ -43,29 +41,18 @@ def extract(
 
     skipped = SkippedRows(max_skipped)
     texts, targets = read_pairs(data, skipped, text_column=text_column, target_column=target_column)
-    if len(texts) > MOST_PAIRS:
-        warn(f"{MOST_PAIRS:,} of {len(texts):,} pairs are learned from, evenly spread: more would take too much memory")
-        chosen = np.linspace(0, len(texts) - 1, MOST_PAIRS).astype(int)
-        texts, targets = [texts[number] for number in chosen], [targets[number] for number in chosen]
-
-    facts, in_target, target_lengths, num_words, num_sentences = [], [], [], 0, 0
-    with progress_bar("read", len(texts), "pairs") as advance:
-        for documents, counts, lengths in count_pairs(texts, targets):
-            for results, values in zip((facts, in_target), examples(documents, counts)):
-                results.append(values)
-            target_lengths.append(lengths)
-            num_words += int(np.count_nonzero(documents.counts))
-            num_sentences += len(documents.text_of_sentence)
-            advance(len(lengths))
-    target_length, sentence_length = float(np.concatenate(target_lengths).mean()), num_words / max(num_sentences, 1)
+    facts, in_target, target_lengths, sentence_length = _learned(texts, targets)
+    if len(target_lengths) < len(texts):
+        warn(f"{len(target_lengths):,} of {len(texts):,} pairs are learned from, drawn at random: "
+             "all of them would take too much memory")
+    target_length = float(target_lengths.mean())
     in_parts = target_length < sentence_length
-    console.print(f"{len(texts):,} pairs; a target has {target_length:.1f} words, a sentence {sentence_length:.1f}: "
+    console.print(f"{len(target_lengths):,} pairs; a target has {target_length:.1f} words, a sentence {sentence_length:.1f}: "
                   f"an extract is {'the best part of a sentence' if in_parts else 'sentences'}"
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
     model = build_model()
-    fit_extractor(model, {name: np.concatenate([part[name] for part in facts]) for name in facts[0]},
-                  np.concatenate(in_target))
-    result = {"target_length": target_length, "in_parts": in_parts, "num_examples": len(texts)}
+    fit_extractor(model, facts, in_target)
+    result = {"target_length": target_length, "in_parts": in_parts, "num_examples": len(target_lengths)}
     with whole(to) as unfinished:
         unfinished.mkdir()
         model.save_weights(unfinished / "extractor.weights.h5")
@@ -73,3 +60,31 @@ def extract(
                     data=[*map(fingerprint, data)], **result)
     console.print(f'saved {to}. Next: fromzero predict {to} "a text"', markup=False)
     return result
+
+
+def _learned(texts, targets):
+    """Reads pairs in random order until there are words enough.
+
+    Returns:
+        What `fit_extractor` takes: dict of np.int32 (N,), np.bool (N,); np.int64 (P,), the words of each target that was
+        read; how many words a sentence has, on average.
+    """
+    import numpy as np
+
+    from app.extractor import count_pairs
+    from data.documents import examples
+
+    order = np.random.default_rng(0).permutation(len(texts))
+    parts, num_examples, num_words, num_sentences = [], 0, 0, 0
+    with progress_bar("read", len(texts), "pairs") as advance:
+        for documents, counts, lengths in count_pairs([texts[n] for n in order], [targets[n] for n in order]):
+            parts.append((*examples(documents, counts), lengths))
+            num_words += int(np.count_nonzero(documents.counts))
+            num_sentences += len(documents.text_of_sentence)
+            advance(len(lengths))
+            num_examples += len(parts[-1][1])
+            if num_examples >= MOST_WORDS:
+                break
+    facts, in_target, lengths = zip(*parts)
+    facts = {name: np.concatenate([part[name] for part in facts]) for name in facts[0]}
+    return facts, np.concatenate(in_target), np.concatenate(lengths), num_words / max(num_sentences, 1)

@@ -13,7 +13,7 @@ from models.run_folder import write_json
 SHOWN_EXAMPLES = 20  # the first ones
 SHOWN_CHARACTERS = 500
 # What stands beside an extractor.
-BESIDE = {"lead1": "the first sentence", "lead3": "the first three", "oracle": "found by who knows the target"}
+BESIDE = {"lead1": "the first sentence", "lead3": "the first three", "oracle": "a search that knows the target"}
 CHINESE = re.compile("[\u3400-\u9fff]")
 # Thai and Lao, Tibetan, Myanmar, Khmer, Japanese: written without spaces, as Chinese is.
 UNSPACED = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")

@@ -1,11 +1,12 @@
 """Documents and what each of their words is worth in, extracts out: sentences, or the best part of one.
 
-What a word is worth is the chance that the target, the text to be written, has it. An extract of n words, c of them among
-the m words of its target, has a ROUGE-1 F1 of 2 c / (n + m) (Lin 2004): with the sum of the chances for c and the mean
-length of targets for m, it can be foretold. Sentences join one after the other, each time the one that raises it most,
-while it rises: the greedy search of Nallapati et al. 2017 ("SummaRuNNer", section 3), who know the target. The best part of
-a sentence is searched among those that begin and end where a clause does, or beside words that many texts have, as key
-phrases do (Rose et al. 2010, "Automatic Keyword Extraction from Individual Documents").
+What a word is worth is the chance that the target, the text to be written, has it. An extract of n words, c of them
+among the m words of its target, has a ROUGE-1 F1 of 2 c / (n + m) (Lin 2004): with the sum of the chances for c and the
+mean length of targets for m, it can be foretold. Sentences join one after the other, each time the one that raises it
+most, while it rises: the greedy search of Nallapati et al. 2017 ("SummaRuNNer", section 3), who know the target. One
+all of whose words stand in those before does not join. The best part of a sentence is searched among those that begin
+and end where a clause does, or beside words that many texts have, as key phrases do (Rose et al. 2010, "Automatic
+Keyword Extraction from Individual Documents").
 """
 
 import tensorflow as tf
@@ -58,10 +59,12 @@ def _best_sentences(documents, worth, target_length, lengths):
         return reduce(values, text, num_texts)
 
     def step(chosen, used, shared, length, reached, _):
-        times = tf.gather(used, documents.word_number) + earlier
-        gain = tf.math.unsorted_segment_sum(_worth_of(documents, worth, times), sentence, num_sentences)  # (S,)
+        used_before = tf.gather(used, documents.word_number)  # (W,)
+        gain = tf.math.unsorted_segment_sum(_worth_of(documents, worth, used_before + earlier), sentence, num_sentences)
+        unused = tf.cast(documents.counts & tf.equal(used_before, 0), tf.int64)
+        says_more = tf.equal(lengths, 0) | (tf.math.unsorted_segment_sum(unused, sentence, num_sentences) > 0)  # (S,)
         score = _foretold(tf.gather(shared, text) + gain, tf.gather(length, text) + lengths, target_lengths)
-        score = tf.where(~chosen, score, IMPOSSIBLE)
+        score = tf.where(says_more & ~chosen, score, IMPOSSIBLE)
         best = of_texts(tf.math.unsorted_segment_max, score)  # (B,), the lowest number where there is no sentence
         is_best = tf.equal(score, tf.gather(best, text)) & tf.gather(best > reached, text)
         first = of_texts(tf.math.unsorted_segment_min, tf.where(is_best, numbers, num_sentences))

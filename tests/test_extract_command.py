@@ -84,6 +84,14 @@ def test_training_has_no_chance_in_it(run, files, tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
+def test_memory_is_bounded(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("app.extract.MOST_WORDS", 500)
+    monkeypatch.setattr("app.extractor.BATCH_CHARACTERS", 1000)
+    result = extract(data=files[0], to=tmp_path / "few", target_column="summary")
+    assert 10 < result["num_examples"] < 30
+    assert f"{result['num_examples']} of 120 pairs are learned from" in capsys.readouterr().out
+
+
 def test_an_export_writes_what_the_run_writes(run, tmp_path):
     assert export(run, to=tmp_path / "1")
     signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
