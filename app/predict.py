@@ -124,7 +124,7 @@ def _format(path):
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _chunks(items, size=CHUNK):
+def _chunks(items, size):
     """Lists of so many items; one of all of them if the size is None."""
     iterator = iter(items)
     while chunk := list(itertools.islice(iterator, size)):
@@ -180,7 +180,7 @@ def _rows_with_predictions(predictor, data, columns, skipped, counts, advance):
     header_names = [name for column, (candidates, _) in inputs for name in ([column] if column else candidates)]
     for table in read_tables(data, skipped, header_names=header_names):
         names = None
-        for rows in _chunks(table):
+        for rows in _chunks(table, CHUNK):
             if names is None:
                 names = [find_column(rows[0], column, *one) for column, one in inputs]
             if clash := next(((row, name) for row in rows for name in predictor.columns if name in row), None):

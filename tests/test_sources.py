@@ -95,8 +95,8 @@ def test_a_header_of_unusual_names_is_known_by_what_the_user_asks_for(tmp_path):
 
 
 def test_json_values_become_text(tmp_path):
-    path = write(tmp_path / "a.jsonl", '{"text": null, "a": 1.0, "b": true, "c": [1], "d": {}, "f": 12}\n\n')
-    assert rows_of(path)[0] == [{"text": "", "a": "1.0", "b": "true", "f": "12"}]
+    path = write(tmp_path / "a.jsonl", '{"text": null, "a": 1.0, "b": true, "c": ["x", 1], "d": {}, "e": [[]], "f": 12}\n\n')
+    assert rows_of(path)[0] == [{"text": "", "a": "1.0", "b": "true", "c": "x\n1", "f": "12"}]
 
 
 @pytest.mark.parametrize("encoding, lines", [
@@ -168,7 +168,7 @@ def test_skipped_rows_stop_at_the_limit(tmp_path):
 
 
 def test_a_row_without_the_text_column_is_skipped(tmp_path):
-    path = write(tmp_path / "a.jsonl", '{"text": "a"}\n{"title": "b"}\n{"text": ["c"]}\n{"text": "d"}\n')
+    path = write(tmp_path / "a.jsonl", '{"text": "a"}\n{"title": "b"}\n{"text": {"c": "c"}}\n{"text": "d"}\n')
     skipped = SkippedRows()
     assert list(read_texts([str(path)], skipped)) == ["a", "d"]
     assert skipped.counts == {"no text in the column text": 2}
