@@ -144,7 +144,7 @@ def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     counts = {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="users" if predictor.reads_histories else "rows") as advance:
         if predictor.reads_histories:
-            rows = _counted(predictor.rows(data, skipped, advance), counts)
+            rows = predictor.rows(data, skipped, counts, advance)
         else:
             rows = _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance)
         _write_rows(rows, to)
@@ -154,12 +154,6 @@ def _predict_file(predictor, data, to, text_column, pair_column, skipped):
     if skipped.total:
         console.print(f"rows that could not be read: {skipped}", markup=False)
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
-
-
-def _counted(rows, counts):
-    for row in rows:
-        counts["rows"] += 1
-        yield row
 
 
 def _rows_with_predictions(predictor, data, text_column, pair_column, skipped, counts, advance):
