@@ -154,7 +154,7 @@ def _predict_file(predictor, data, to, columns, skipped):
     counts = {"rows": 0, "empty": 0}
     with progress_bar("predict", unit="users" if predictor.reads_histories else "rows") as advance:
         if predictor.reads_histories:
-            rows = _counted(predictor.rows(data, skipped, advance), counts)
+            rows = predictor.rows(data, skipped, counts, advance)
         else:
             rows = _rows_with_predictions(predictor, data, columns, skipped, counts, advance)
         _write_rows(rows, to)
@@ -164,12 +164,6 @@ def _predict_file(predictor, data, to, columns, skipped):
     if skipped.total:
         console.print(f"rows that could not be read: {skipped}", markup=False)
     return {**counts, "skipped": dict(skipped.counts), "to": str(to)}
-
-
-def _counted(rows, counts):
-    for row in rows:
-        counts["rows"] += 1
-        yield row
 
 
 def _rows_with_predictions(predictor, data, columns, skipped, counts, advance):

@@ -123,8 +123,11 @@ class Recommendations:
         """The probability that the title comes next, and the title."""
         return f"{result['score']:.4f}\t{' '.join(result['title'].split())}"
 
-    def rows(self, data, skipped, advance):
-        """Yields ten rows for each user of a source, the best first: user, place from 1, item, title, score."""
+    def rows(self, data, skipped, counts, advance):
+        """Yields ten rows for each user of a source, the best first: user, place from 1, item, title, score.
+
+        Adds to counts["rows"] on the way.
+        """
         interactions = read_interactions([data], skipped, columns={**self.columns, "title": None, "genres": None})
         catalogue = self.recommender.catalogue.extended(interactions)
         title_of = dict(zip(catalogue.items, catalogue.titles))
@@ -134,5 +137,6 @@ class Recommendations:
             users = interactions.users[start : start + USERS]
             for user, best in zip(users, self.recommender.best(histories[start : start + USERS]), strict=True):
                 for place, (title, score) in enumerate(best, 1):
+                    counts["rows"] += 1
                     yield {"user": user, "place": place, "item": item_of[title], "title": title, "score": score}
             advance(len(users))

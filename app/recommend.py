@@ -58,7 +58,7 @@ def recommend(
         num_heads: of its attention.
         sequence_length: the longest history, in items; of a longer one the end, in training any stretch.
         title_length: the longest title, in pieces.
-        batch_size: users in a batch.
+        batch_size: users in a batch; it takes memory for a number for each item at each place of their histories.
         learning_rate: the highest one; it rises over the first 6 % of the training and falls to 0.
         dropout: share of activations dropped in training.
         unknown_share: of the items that at a step are known by their titles alone, so that new ones can be.

@@ -232,13 +232,13 @@ def test_an_export_recommends_what_the_run_recommends(run, loaded, tmp_path):
 
 
 def test_a_stopped_training_goes_on_and_ends_the_same(tables, tmp_path, monkeypatch):
-    options = {**OPTIONS, "data": tables[0], "items": tables[1], "num_epochs": 4, "checkpoint_every": 5, "dropout": 0.2}
+    options = {**OPTIONS, "data": tables[0], "items": tables[1], "num_epochs": 1, "dropout": 0.2}  # 3 steps
     whole = recommend(to=tmp_path / "whole", **options)
     calls = iter(range(100))
 
     @contextlib.contextmanager
     def stops_soon():
-        yield lambda: next(calls) > 12
+        yield lambda: next(calls) > 1
 
     with monkeypatch.context() as patch:
         patch.setattr("app.training.stop_signals", stops_soon)
