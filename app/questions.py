@@ -6,7 +6,7 @@ from pathlib import Path
 from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
 VOCABULARY_SIZE = 8192
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3
 LARGEST_VALIDATION = 1000  # questions of the data, if no others are given
 
 
