@@ -35,11 +35,11 @@ def predict(
 ) -> list[dict] | dict:
     """Classify texts, or write texts from them: from the command line, from standard input (one a line) or from a file.
 
-    With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted, score
-    (that label's probability) and one probability_LABEL per class, a run of seq2seq or extract adds text_written. Values
-    are text; lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An empty text
-    keeps its place and gets no prediction. Otherwise the output is a line a text: label, its probability, every
-    probability and the text, separated by tabs, or what is written.
+    With --data and --to, every input column and the order of the rows are kept. A classifier adds label_predicted,
+    score (that label's probability) and one probability_LABEL per class, a run of seq2seq or extract adds text_written.
+    Values are text; lists and objects of a .jsonl are left out, and in a .tsv tabs and line ends become spaces. An
+    empty text keeps its place and gets no prediction. Otherwise the output is a line a text: label, its probability,
+    every probability and the text, separated by tabs, or what is written.
 
     Args:
         run: folder of a run of finetune, seq2seq or extract.
