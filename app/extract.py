@@ -47,8 +47,8 @@ def extract(
              "all of them would take too much memory")
     target_length = float(target_lengths.mean())
     in_parts = target_length < sentence_length
-    console.print(f"{len(target_lengths):,} pairs; a target has {target_length:.1f} words, a sentence {sentence_length:.1f}: "
-                  f"an extract is {'the best part of a sentence' if in_parts else 'sentences'}"
+    console.print(f"{len(target_lengths):,} pairs; a target has {target_length:.1f} words, a sentence "
+                  f"{sentence_length:.1f}: an extract is {'the best part of a sentence' if in_parts else 'sentences'}"
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
     model = build_model()
     fit_extractor(model, facts, in_target)
@@ -66,8 +66,8 @@ def _learned(texts, targets):
     """Reads pairs in random order until there are words enough.
 
     Returns:
-        What `fit_extractor` takes: dict of np.int32 (N,), np.bool (N,); np.int64 (P,), the words of each target that was
-        read; how many words a sentence has, on average.
+        What `fit_extractor` takes: dict of np.int32 (N,), np.bool (N,); np.int64 (P,), the lengths of the targets that
+        were read, in words; that of a sentence, on average.
     """
     import numpy as np
 

@@ -60,8 +60,8 @@ class Extractor:
         return tf.function(self.texts, [tf.TensorSpec([None], tf.string)], autograph=False)
 
     def best(self, sources, targets):
-        """The extracts that the same search finds if it is told the targets (Nallapati et al. 2017, section 3): about the
-        best there are. N strings each → list of N strings."""
+        """What the same search finds if it is told the targets (Nallapati et al. 2017, section 3): about the best there
+        is. N strings each → list of N strings."""
         best = []
         for documents, in_target, lengths in count_pairs(sources, targets):
             worth = UNIT * (in_target[:, None] > np.arange(in_target.max(initial=0) + 1))

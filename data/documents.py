@@ -21,9 +21,9 @@ class Documents:
         counts: bool (W,), False for punctuation on its own.
         word_number: int32 (W,), which of the distinct words each one is.
         keys: int64 (U,), text × `NUM_BUCKETS` + bucket.
-        facts: dict of int32 (U,): "bucket"; "position", how many words stand before it where it stands first; "sentence",
-            the number of its first sentence; "count", how often it stands in the text; "form": 3 digits, 2 with a capital
-            inside a sentence, 1 with one at its beginning, 0 neither; "length", of the text in words.
+        facts: dict of int32 (U,): "bucket"; "position", how many words stand before it where it stands first;
+            "sentence", the number of its first sentence; "count", how often it stands in the text; "form": 3 digits,
+            2 a capital inside a sentence, 1 one at its beginning alone, 0 neither; "length", of the text in words.
     """
 
     sentences: tf.RaggedTensor

@@ -96,7 +96,8 @@ def _best_parts(documents, worth, frequent, target_length):
     last = first + tf.range(num_places)  # (P, L)
     inside, text_of_part = tf.minimum(last, num_words - 1), tf.gather(text, first)
     too_long = first + tf.gather(longest, text_of_part)  # (P, 1)
-    within = tf.equal(inside, last) & tf.equal(tf.gather(sentence, inside), tf.gather(sentence, first)) & (last < too_long)
+    same_sentence = tf.equal(tf.gather(sentence, inside), tf.gather(sentence, first))
+    within = tf.equal(inside, last) & same_sentence & (last < too_long)
     score = _foretold(tf.gather(shared, inside + 1) - tf.gather(shared, first),
                       tf.gather(length, inside + 1) - tf.gather(length, first),
                       tf.gather(target_length, text_of_part))

@@ -112,8 +112,8 @@ def some_worth(documents, seed=0):
 
 
 def test_the_best_part_against_all_parts():
-    texts = ["We came, in May, to see w1 w1 w2: the old house - that 20-year-old was red", "one two the three four five",
-             "a, b, c. D e f, g h the the i", "他说，今天，天气很好，我们去看"]
+    texts = ["We came, in May, to see w1 w1 w2: the old house - that 20-year-old was red",
+             "one two the three four five", "a, b, c. D e f, g h the the i", "他说，今天，天气很好，我们去看"]
     documents = read_documents(tf.constant(texts))
     worth = some_worth(documents)
     words, numbers = documents.words.values.numpy().tolist(), documents.word_number.numpy()
