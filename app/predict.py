@@ -114,7 +114,7 @@ def _format(path):
     return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _chunks(items, size=CHUNK):
+def _chunks(items, size):
     """Lists of so many items; one of all of them if the size is None."""
     iterator = iter(items)
     while chunk := list(itertools.islice(iterator, size)):
@@ -163,7 +163,7 @@ def _rows_with_predictions(predictor, data, text_column, pair_column, skipped, c
     named = [column for column in (text_column, pair_column) if column]
     for table in read_tables(data, skipped, header_names=named):
         text_name = pair_name = None
-        for rows in _chunks(table):
+        for rows in _chunks(table, CHUNK):
             if text_name is None:
                 text_name = find_column(rows[0], text_column, TEXT_COLUMNS, "text")
                 if predictor.takes_pairs:
