@@ -120,7 +120,7 @@ def table(results):
               for ranking, name in RANKINGS.items()]
     if parts := results["parts"]:
         users = sum(part["n_users"] for part in parts)
-        lines += ["", f"| films that training has not met ({users} users) | HR@10 among all | NDCG@10 | "
+        lines += ["", f"| films not met in training ({len(parts)} parts, {users} users) | HR@10 among all | NDCG@10 | "
                       "HR@10 among the unmet | NDCG@10 |", "|---|---|---|---|---|"]
         columns = [(among, metric) for among in ("among_all", "among_unseen") for metric in ("hr", "ndcg")]
         for ranking, name in RANKINGS.items():
