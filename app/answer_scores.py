@@ -38,7 +38,8 @@ def evaluate_answerer(run, identity, json_path, max_skipped):
     answers = [answer for answer, _ in found]
     examples = [{"question": question.question[:SHOWN_CHARACTERS], "answers": question.answers, "answer_found": answer,
                  "score": score} for question, (answer, score) in list(zip(questions, found))[:SHOWN_EXAMPLES]]
-    evaluation = {"run": str(run), **identity, "skipped": dict(skipped.counts), **answer_scores(answers, [question.answers for question in questions]), "examples": examples}
+    scores = answer_scores(answers, [question.answers for question in questions])
+    evaluation = {"run": str(run), **identity, "skipped": dict(skipped.counts), **scores, "examples": examples}
     write_json(json_path, evaluation)
     for name, part in (("questions", evaluation), ("with an answer", evaluation.get("with_answer")),
                        ("without one", evaluation.get("without_answer"))):

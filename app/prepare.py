@@ -74,8 +74,8 @@ def prepare(
         "validation": {source: fingerprint(source) for source in validation},
         "tokenizer": sha256(tokenizer) if tokenizer else None,
         "vocabulary_size": vocabulary_size, "sequence_length": sequence_length, "text_column": text_column,
-        "heading_columns": list(heading_columns), "whole_files": whole_files, "keep_case": keep_case, "characters": characters,
-        "validation_share": validation_share, "near_duplicates": near_duplicates,
+        "heading_columns": list(heading_columns), "whole_files": whole_files, "keep_case": keep_case,
+        "characters": characters, "validation_share": validation_share, "near_duplicates": near_duplicates,
     }
     if to.exists():
         manifest = _prepared_already(to, recipe)
@@ -151,7 +151,8 @@ def _prepared_already(folder, recipe):
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ValueError(f"{path} is damaged: remove that folder, or choose another --to") from None
-    prepared = {"validation": {}, "characters": False, "heading_columns": [], **manifest.get("recipe", {})}  # younger than some corpora
+    younger = {"validation": {}, "characters": False, "heading_columns": []}  # than some corpora
+    prepared = {**younger, **manifest.get("recipe", {})}
     changed = [name for name in recipe if recipe[name] != prepared.get(name)]
     if changed:
         raise ValueError(f"{folder} was prepared from other sources or settings ({', '.join(changed)}). "

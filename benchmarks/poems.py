@@ -144,8 +144,9 @@ def table(results):
     """The figures as Markdown."""
     forms, runs = np.array(results["forms"]), results["runs"]
     shares = np.array([run["in_form"] for run in runs])  # (seeds, N)
-    lines = [f"{results['minutes']:g} minutes, {results['steps']:,} steps; test poems: loss {results['test']['loss']:.3f} nats a "
-             f"character, perplexity {results['test']['perplexity']:.1f}", "",
+    test = results["test"]
+    lines = [f"{results['minutes']:g} minutes, {results['steps']:,} steps; test poems: loss {test['loss']:.3f} nats a "
+             f"character, perplexity {test['perplexity']:.1f}", "",
              "| form | asked for | in form |", "|---|---|---|"]
     for form, count in Counter(results["forms"]).most_common(8):
         lines.append(f"| {form} | {count} × {len(runs)} | {shares[:, forms == form].mean():.1%} |")
@@ -157,7 +158,8 @@ def table(results):
               f"{results['of_people']['mean_copied_run']:.1f}, at most {results['of_people']['longest_copied_run']}.", "",
               f"Even lines that rhyme, all of a poem's: {np.mean([run['rhyming'] for run in runs]):.1%} (people's "
               f"{results['of_people']['rhyming']:.1%}); that end in a level tone: "
-              f"{np.mean([run['level'] for run in runs]):.1%} (people's {results['of_people']['level']:.1%}), by today's sounds."]
+              f"{np.mean([run['level'] for run in runs]):.1%} (people's {results['of_people']['level']:.1%}), by today's "
+              "sounds."]
     return "\n".join(lines)
 
 

@@ -73,8 +73,8 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     .csv (separated by commas, or by ; or tabs if the header is) and .tsv: the first line is the header when
     one of `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values
     are the file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are
-    optional. .jsonl and .parquet: numbers become text, null becomes "", a list of texts or numbers its lines; other lists and objects
-    are left out.
+    optional. .jsonl and .parquet: numbers become text, null becomes "", a list of texts or numbers its lines; other lists
+    and objects are left out.
 
     Args:
         alone: it is the only file of its source; of several, an empty one is only counted.

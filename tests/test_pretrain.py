@@ -234,6 +234,13 @@ def test_impossible_options(prepared_corpus, tmp_path, capsys, arguments, messag
     assert not (tmp_path / "run").exists()
 
 
+def test_dropout_belongs_to_the_model_and_must_be_a_share(prepared_corpus, tmp_path, capsys):
+    pretrain(prepared_corpus, to=tmp_path / "run", steps=2, dropout=0.3, **SHAPE)
+    assert load_config(tmp_path / "run", "masked_lm")["model"]["dropout"] == 0.3
+    errors = one_line(capsys, *command(prepared_corpus, tmp_path / "other"), "--dropout", "1")
+    assert "--dropout must be in [0, 1). Received: 1" in errors
+
+
 def test_a_corpus_that_is_none(tmp_path, capsys):
     errors = one_line(capsys, *command(tmp_path / "nowhere", tmp_path / "run"))
     assert "a prepared corpus holds manifest.json" in errors and "fromzero prepare" in errors
