@@ -54,7 +54,7 @@ def explained(error):
 
 
 def main(arguments=None):
-    """Runs one command; exits 2 after a user's mistake, 130 after Ctrl-C."""
+    """Runs one command; exits 2 after a user's mistake, 130 after Ctrl-C, 141 when nobody reads on."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -73,6 +73,9 @@ def main(arguments=None):
     except KeyboardInterrupt as interruption:
         print(f"\nstopped. {interruption}".rstrip(), file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's last flush goes
+        return 141
     except (ValueError, OSError) as error:
         if not is_users_error(error):
             raise

@@ -210,6 +210,18 @@ def test_a_wrong_path_is_one_line_and_no_traceback(tmp_path, capsys):
     assert not (tmp_path / "to").exists()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    program = ("import sys, app.__main__, app.doctor\n"
+               "app.doctor.doctor = lambda: [print(line, flush=True) for line in range(100_000)]\n"
+               "sys.exit(app.__main__.main(['doctor']))")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as process:
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("app.doctor.doctor", lambda: json.loads("{"))  # a library's ValueError
     with pytest.raises(json.JSONDecodeError):
