@@ -3,8 +3,8 @@
     python -m benchmarks.poems --data FOLDER [--minutes M] [--count N]
 
 Prepares Tang poems (zh_poetry/tang) by characters under form and title, trains a GPT and asks it for poems of the forms
-and titles of test poems, with the sampling that `generate` has if nothing is said. Of those whose title stands in no
-training poem the first ones are taken.
+and titles of test poems, with the sampling that `generate` has if nothing is said: of the first ones whose title stands
+in no training poem and whose form fits into a row, as longer poems are cut in training.
 """
 
 import argparse
@@ -28,6 +28,7 @@ SEEDS = 3
 BATCH_POEMS = 100
 SIZE = {"num_layers": 4, "hidden_dim": 128}
 VOCABULARY_SIZE = 8192  # characters
+ROW, HEADING = 128, 8  # characters of a row; of a form, ends of lines and special tokens, at most
 SHOWN = 4  # poems in the file of figures, the first ones drawn
 
 
@@ -44,10 +45,18 @@ def train(data, work, minutes):
 
 
 def asked(test, train_titles, count):
-    """(form, title) of the first test poems that have a form and a title of their own."""
+    """(form, title) of the first test poems that have a form, a title of their own and room in a row; the short ones
+    first, since those of a batch are written together."""
     found = [(poem["form"], poem["title"]) for poem in test
              if poems.FORM.fullmatch(poem["form"]) and poem["title"] not in train_titles]
-    return found[:count]
+    fitting = [(form, title) for form, title in found if room(form) + len(title) + HEADING <= ROW]
+    return sorted(fitting[:count], key=lambda one: room(one[0]))
+
+
+def room(form):
+    """How many characters a poem of a form may take, punctuation and ends of lines among them."""
+    lines, characters = poems.read_form(form)
+    return lines * (characters + 2)
 
 
 def write(generator, wanted, seed):
@@ -61,10 +70,11 @@ def write(generator, wanted, seed):
     with progress_bar(f"write, seed {seed}", len(wanted), "poems") as advance:
         for start in range(0, len(wanted), BATCH_POEMS):
             part = wanted[start : start + BATCH_POEMS]
-            room = max(lines * (characters + 2) for lines, characters in (poems.read_form(form) for form, _ in part)) + 8
             prompts = tf.constant([poems.beginning(form, title, "") for form, title in part])
             seeds = tf.range(start, start + len(part)) + 1_000_000 * seed
-            written += [poems.body(text.decode()) for text in generator.texts(prompts, seeds, room, sampling).numpy()]
+            longest = max(room(form) for form, _ in part) + 1  # the end counts
+            written += [poems.body(text.decode())
+                        for text in generator.texts(prompts, seeds, longest, sampling).numpy()]
             advance(len(part))
     return written
 
