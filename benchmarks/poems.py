@@ -48,7 +48,7 @@ def asked(test, train_titles, count):
     """(form, title) of the first test poems that have a form, a title of their own and room in a row; the short ones
     first, since those of a batch are written together."""
     found = [(poem["form"], poem["title"]) for poem in test
-             if poems.FORM.fullmatch(poem["form"]) and poem["title"] not in train_titles]
+             if poems.FORM.fullmatch(poem["form"]) and poem["title"] and poem["title"] not in train_titles]
     fitting = [(form, title) for form, title in found if room(form) + len(title) + HEADING <= ROW]
     return sorted(fitting[:count], key=lambda one: room(one[0]))
 
@@ -145,7 +145,7 @@ def heading_file(test, work):
     path = work / "test.jsonl"
     with open(path, "w", encoding="utf-8") as file:
         for poem in test:
-            text = "\n".join([poem["form"], " ".join(poem["title"].split()), *poem["paragraphs"]])
+            text = "\n".join([poem["form"], " ".join((poem["title"] or "").split()), *poem["paragraphs"]])
             file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
     return path
 
