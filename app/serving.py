@@ -117,15 +117,8 @@ def servable_writer(writer, num_beams, length_penalty):
         writer: `app.writer.Writer`.
         num_beams, length_penalty: as for its `texts`.
     """
-    module = _module(writer)
-    module.write = tf.function(
-        lambda text: {"text_written": writer.texts(text, num_beams, length_penalty)}, autograph=False)
-    signature = module.write.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))
-    with tf.device("CPU"):  # as the verification: a last digit may choose another token
-        written = signature(tf.constant(EXAMPLES))["text_written"]
-    return Servable(
-        module, {"serving_default": signature}, {"serving_default": {"text": (list(EXAMPLES), "string")}},
-        {"serving_default": {"text_written": written.numpy()}},
+    return _answering(
+        writer, lambda text: {"text_written": writer.texts(text, num_beams, length_penalty)}, {"text": list(EXAMPLES)},
         {"task": "seq2seq", "num_beams": num_beams, "length_penalty": length_penalty,
          "source_length": writer.source_length, "target_length": writer.target_length,
          "tokenizer": writer.tokenizer.sha256})
@@ -137,21 +130,9 @@ def servable_answerer(answerer):
     Args:
         answerer: `app.answerer.Answerer`.
     """
-    module = _module(answerer)
-
-    def answer(question, context):
-        return dict(zip(("answer", "score"), answerer.answers(question, context)))
-
-    module.answer = tf.function(answer, autograph=False)
-    texts = {"question": list(EXAMPLES), "context": list(EXAMPLES[::-1])}
-    signature = module.answer.get_concrete_function(
-        **{name: tf.TensorSpec([None], tf.string, name=name) for name in texts})
-    with tf.device("CPU"):  # as the verification: a last digit may choose another answer
-        found = signature(**{name: tf.constant(values) for name, values in texts.items()})
-    return Servable(
-        module, {"serving_default": signature},
-        {"serving_default": {name: (values, "string") for name, values in texts.items()}},
-        {"serving_default": {name: values.numpy() for name, values in found.items()}},
+    return _answering(
+        answerer, lambda question, context: dict(zip(("answer", "score"), answerer.answers(question, context))),
+        {"question": list(EXAMPLES), "context": list(EXAMPLES[::-1])},
         {"task": "questions", "sequence_length": answerer.sequence_length, "answer_length": answerer.answer_length,
          "always_answers": answerer.always_answers, "tokenizer": answerer.tokenizer.sha256})
 
@@ -162,19 +143,15 @@ def servable_recommender(recommender):
     Args:
         recommender: `app.recommender.Recommender`.
     """
-    module = _module(recommender)
-    module.table, module.recommend = recommender.table, recommender.graph
-    signature = module.recommend.get_concrete_function()
     known = recommender.catalogue.titles[1:]
     histories = [[text, known[number % len(known)], ""] for number, text in enumerate(EXAMPLES)]
     histories += [["", "", ""], ["", *(2 * known)[:2]]]
-    with tf.device("CPU"):  # as the verification: a last digit may choose another title
-        answer = signature(tf.constant(histories))
-    return Servable(
-        module, {"serving_default": signature}, {"serving_default": {"history": (histories, "string")}},
-        {"serving_default": {name: value.numpy() for name, value in answer.items()}},
+    servable = _answering(
+        recommender, recommender.recommend, {"history": histories},
         {"task": "recommend", "titles": len(known), "title_length": recommender.title_length,
          "sequence_length": recommender.sequence_length, "tokenizer": recommender.tokenizer.sha256})
+    servable.module.table = recommender.table
+    return servable
 
 
 def servable_extractor(extractor):
@@ -183,15 +160,29 @@ def servable_extractor(extractor):
     Args:
         extractor: `app.extractor.Extractor`.
     """
-    module = _module(extractor)
-    module.extract = tf.function(lambda text: {"text_written": extractor.texts(text)}, autograph=False)
-    signature = module.extract.get_concrete_function(tf.TensorSpec([None], tf.string, name="text"))
-    with tf.device("CPU"):  # as the verification: a last digit may choose other words
-        written = signature(tf.constant(EXAMPLES))["text_written"]
-    return Servable(
-        module, {"serving_default": signature}, {"serving_default": {"text": (list(EXAMPLES), "string")}},
-        {"serving_default": {"text_written": written.numpy()}},
-        {"task": "extract", "target_length": extractor.target_length, "in_parts": extractor.in_parts})
+    return _answering(extractor, lambda text: {"text_written": extractor.texts(text)}, {"text": list(EXAMPLES)},
+                      {"task": "extract", "target_length": extractor.target_length, "in_parts": extractor.in_parts})
+
+
+def _answering(run, answer, given, about):
+    """A `Servable` with one signature.
+
+    Args:
+        run: as for `_module`.
+        answer: function of tf.string tensors, which have the names of `given`, to a dict of tensors.
+        given: {input: strings (N,), or lists of as many (N, n)}.
+        about: of the servable.
+    """
+    module = _module(run)
+    module.answer = tf.function(answer, autograph=False)
+    tensors = {name: tf.constant(values) for name, values in given.items()}
+    signature = module.answer.get_concrete_function(
+        **{name: tf.TensorSpec([None] * len(tensor.shape), tf.string, name=name) for name, tensor in tensors.items()})
+    with tf.device("CPU"):  # as the verification: a last digit may choose another answer
+        answers = signature(**tensors)
+    return Servable(module, {"serving_default": signature},
+                    {"serving_default": {name: (values, "string") for name, values in given.items()}},
+                    {"serving_default": {name: values.numpy() for name, values in answers.items()}}, about)
 
 
 def _module(run):
