@@ -5,7 +5,7 @@ import re
 import string
 
 from app.answerer import load_answerer
-from app.terminal import console, progress_bar
+from app.terminal import console, progress_bar, show_report
 from app.text_scores import CHINESE, SHOWN_CHARACTERS, SHOWN_EXAMPLES
 from data.questions import read_questions
 from data.sources import SkippedRows
@@ -46,9 +46,7 @@ def evaluate_answerer(run, identity, json_path, max_skipped):
         if part:
             console.print(f"{part['n_examples']:,} {name}: exact match {part['exact_match']:.1f}, F1 {part['f1']:.1f}, by "
                           f"the rules of {evaluation['metric']}", markup=False)
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
+    show_report(skipped, json_path)
     return evaluation
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.generator import load_generator
-from app.terminal import console, progress_bar
+from app.terminal import console, progress_bar, show_report
 from data.batching import padded
 from data.corpus import in_batches
 from data.sources import SkippedRows, read_texts
@@ -40,9 +40,7 @@ def evaluate_generator(run, identity, json_path, max_skipped):
                   "are [UNK]\n"
                   "loss {loss:.4f} nats a token, perplexity {perplexity:.2f} of a token, {word_perplexity:.4g} of a word, "
                   "{bits_per_character:.3f} bits a character".format(**measured), markup=False)
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
+    show_report(skipped, json_path)
     return evaluation
 
 

@@ -1,23 +1,19 @@
 """A run and texts (command line, standard input or a file) in, labels, texts, answers or recommended titles out."""
 
-import csv
 import functools
-import gzip
 import itertools
-import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import tyro
 
+from app.tables import check_target, write_rows
 from app.terminal import as_tuple, console, load_tensorflow, progress_bar
 from app.writing import beams
 
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
 CHUNK = 1024
-FORMATS = (".csv", ".tsv", ".jsonl")
 
 
 def predict(
@@ -78,7 +74,7 @@ def predict(
         raise ValueError(f"texts come either from the command line or from --data. Received: both, data={data}")
     if to is not None:
         to = Path(to)
-        _check_target(to, overwrite)
+        check_target(to, overwrite)
     elif not texts and sys.stdin.isatty():
         raise ValueError("nothing to read: give a text in quotes, pipe texts in, or name a file with --data")
 
@@ -111,17 +107,6 @@ def predict(
             print(predictor.line(result), flush=True)
             results.append(result)
     return results
-
-
-def _check_target(to, overwrite):
-    if _format(to) not in FORMATS:
-        raise ValueError(f"--to must end in {', '.join(FORMATS)} or one of them with .gz. Received: {to}")
-    if to.is_dir() or (to.exists() and not overwrite):
-        raise ValueError(f"{to} exists: choose another name, or replace a file with --overwrite")
-
-
-def _format(path):
-    return Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
 def _chunks(items, size):
@@ -157,7 +142,7 @@ def _predict_file(predictor, data, to, columns, skipped):
             rows = predictor.rows(data, skipped, counts, advance)
         else:
             rows = _rows_with_predictions(predictor, data, columns, skipped, counts, advance)
-        _write_rows(rows, to)
+        write_rows(rows, to)
     console.print(f"{counts['rows']:,} rows → {to}", markup=False)
     if counts["empty"]:
         console.print(f"rows without text, their prediction is empty: {counts['empty']:,}")
@@ -191,30 +176,3 @@ def _rows_with_predictions(predictor, data, columns, skipped, counts, advance):
             advance(len(rows))
     if not counts["rows"]:
         raise ValueError(f"--data must hold at least one row that can be read. Received: {data}: {skipped}")
-
-
-def _write_rows(rows, to):
-    from models.run_folder import whole
-
-    opener = gzip.open if to.suffix.lower() == ".gz" else open
-    with whole(to) as temporary, opener(temporary, "wt", encoding="utf-8", errors="replace", newline="") as stream:
-        if _format(to) == ".jsonl":
-            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        else:
-            _write_table(rows, stream, "\t" if _format(to) == ".tsv" else ",")
-
-
-def _write_table(rows, stream, delimiter):
-    writer = None
-    for number, row in enumerate(rows, 1):
-        if writer is None:
-            columns = list(row)
-            writer = csv.DictWriter(stream, columns, delimiter=delimiter, lineterminator="\n")
-            writer.writeheader()
-        if more := [name for name in row if name not in columns]:
-            raise ValueError(f"a table needs the same columns in every row. Received: row {number} also has "
-                             f"{', '.join(more)}; write .jsonl instead")
-        if delimiter == "\t":  # where a line is a row
-            row = {name: " ".join(re.split(r"[\t\r\n]+", value)) if isinstance(value, str) else value
-                   for name, value in row.items()}
-        writer.writerow(row)

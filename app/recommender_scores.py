@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from app.recommender import load_recommender
-from app.terminal import console, warn
+from app.terminal import console, show_report, warn
 from data.histories import encode_titles
 from data.interactions import long_enough, read_interactions
 from data.sources import SkippedRows, fingerprint
@@ -131,6 +131,4 @@ def _show(evaluation, skipped, json_path):
     if evaluation["too_short"] or evaluation["repeated"]:
         console.print(f"Left out: {evaluation['too_short']:,} users of fewer than 3 items, {evaluation['repeated']:,} "
                       "choices of an item chosen before.")
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
+    show_report(skipped, json_path)

@@ -43,6 +43,13 @@ def warn(message):
         console.print(f"warning: {message}", style="yellow", markup=False)
 
 
+def show_report(skipped, json_path):
+    """How an evaluation ends: the `SkippedRows`, if there are any, and the file that was written."""
+    if skipped.total:
+        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
+    console.print(f"report: {json_path}", markup=False)
+
+
 def load_tensorflow():
     """Imports TensorFlow without its start-up notes.
 

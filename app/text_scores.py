@@ -4,7 +4,7 @@ import functools
 import re
 
 from app.extractor import lead, load_extractor
-from app.terminal import console, progress_bar
+from app.terminal import console, progress_bar, show_report
 from app.writer import load_writer
 from data.pairs import read_pairs
 from data.sources import SkippedRows
@@ -79,9 +79,7 @@ def _evaluate(run, identity, json_path, max_skipped, write, further=lambda texts
     for name, scores in evaluation.get("beside", {}).items():
         console.print(f"{BESIDE[name]}: ROUGE-1 {scores['rouge1']:.3f}, ROUGE-2 {scores['rouge2']:.3f}, "
                       f"ROUGE-L {scores['rougeL']:.3f}")
-    if skipped.total:
-        console.print(f"Rows left out because they could not be read: {skipped}.", markup=False)
-    console.print(f"report: {json_path}", markup=False)
+    show_report(skipped, json_path)
     return evaluation
 
 
