@@ -8,7 +8,7 @@ from app.terminal import (as_tuple, check_at_least, check_file, check_learning_r
                           progress_bar, warn)
 
 VOCABULARY_SIZE = 8192
-LEARNING_RATES = {"scratch": 5e-3, "pretrained": 5e-3}  # highest ones
+LEARNING_RATE = 5e-3
 SHOWN_TOKENS = 24  # of what is written at an evaluation
 LARGEST_VALIDATION = 1000  # pairs of the data, if no others are given
 
@@ -34,7 +34,7 @@ def seq2seq(
     steps: int | None = None,
     batch_size: int = 128,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
-    learning_rate: float | None = None,
+    learning_rate: float = LEARNING_RATE,
     dropout: float = 0.1,
     label_smoothing: float = 0.1,
     checkpoint_every: int = 200,
@@ -74,8 +74,7 @@ def seq2seq(
     check_at_least(1, batch_size=batch_size, checkpoint_every=checkpoint_every)
     check_at_least(8, source_length=source_length, target_length=target_length)
     check_at_least(0, seed=seed)
-    if learning_rate is not None:
-        check_learning_rate(learning_rate)
+    check_learning_rate(learning_rate)
     for name, value in (("--dropout", dropout), ("--label-smoothing", label_smoothing)):
         if not 0 <= value < 1:
             raise ValueError(f"{name} must be in [0, 1). Received: {value}")
@@ -91,7 +90,6 @@ def seq2seq(
     from models import run_folder
 
     run_folder.check_free(to)
-    learning_rate = learning_rate or LEARNING_RATES["pretrained" if backbone else "scratch"]
     pretrained = None
     if backbone:
         from app.kinds import kind_of

@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.batching import padded
 from data.tokenizer import CLS, MASK, PAD, SEP, SPECIAL_TOKENS
 
-NOISE_RATE, SPAN_LENGTH = 0.15, 3.0  # share of the tokens that are hidden; mean length of a span (table 14)
+NOISE_RATE, SPAN_LENGTH = 0.15, 3.0  # share of the tokens that are hidden; mean length of a span (3.3.3, 3.3.4)
 
 
 def noise_mask(length, random):
