@@ -29,6 +29,10 @@ class History:
 
     def evaluate(self):
         """Measures the held-out loss, records and shows it."""
+        with self.trainer.averaged():
+            return self._evaluate()
+
+    def _evaluate(self):
         step = self.trainer.step
         measured = self.trainer.evaluate(self.validation)
         self.result = {

@@ -38,6 +38,8 @@ class Objective:
         examples: `examples(dataset of (step, rows), seed, V)` → dataset of batches for `models.trainer.Trainer`.
         validation: `validation(rows, V, batch size)` → list of such batches, the same every time.
         shown: `shown(model, tokenizer, batch, count)` → lines that show a person what the model has learned.
+        averaging: of weights, as for `Trainer`. 4 × 192, 3,800 to 9,750 steps of 4,096 tokens on WikiText-2: it lowers a
+            GPT's held-out loss by .01; a masked language model's stays where it is.
     """
 
     kind: str
@@ -47,18 +49,21 @@ class Objective:
     examples: Callable
     validation: Callable
     shown: Callable
+    averaging: bool
 
 
 OBJECTIVES = {
     "mlm": Objective("masked_lm", "bert", bert.backbone, lambda backbone, config: heads.masked_lm(backbone),
                      lambda dataset, seed, size: masking.masked_examples(dataset, seed, size, MASK_RATE),
-                     masking.validation_examples, guesses),
+                     masking.validation_examples, guesses, averaging=False),
     "clm": Objective("causal_lm", "gpt", gpt.backbone, lambda backbone, config: heads.causal_lm(backbone),
                      lambda dataset, seed, size: causal.causal_examples(dataset),
-                     lambda rows, size, batch_size: causal.validation_examples(rows, batch_size), continuations),
+                     lambda rows, size, batch_size: causal.validation_examples(rows, batch_size), continuations,
+                     averaging=True),
     "denoise": Objective("denoiser", "seq2seq", bert.backbone, seq2seq.encoder_decoder,
                          lambda dataset, seed, size: denoising.denoising_examples(dataset, seed),
-                         lambda rows, size, batch_size: denoising.validation_examples(rows, batch_size), fillings),
+                         lambda rows, size, batch_size: denoising.validation_examples(rows, batch_size), fillings,
+                         averaging=True),
 }
 
 
@@ -80,7 +85,8 @@ def build_trainer(config, learning_rate, seed, *, objective="mlm", precision="fl
     with computing_in(precision):
         backbone = objective.backbone(config, rematerialise=rematerialise)
         model = objective.head(backbone, config)
-    return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate)
+    return backbone, Trainer(model, pretraining_optimizer(learning_rate), learning_rate, accumulate=accumulate,
+                             averaging=objective.averaging)
 
 
 def start_from_neighbours(backbone, trainer, rows, seed):

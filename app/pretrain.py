@@ -53,7 +53,7 @@ def pretrain(
         precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
         rematerialise: compute attention twice instead of keeping it: less memory for long rows, the same result.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
-        dropout: share of activations dropped in training: for a small corpus that is read more than about ten times.
+        dropout: share of activations dropped in training: 0.1 for a small corpus that is read several times.
         checkpoint_every: steps between two checkpoints.
         seed: of the initial weights, the order of the rows and the masks.
     """
@@ -116,7 +116,7 @@ def pretrain(
     result = train(to, trainer, examples, budget, history, checkpoint_every)
     warn(health.plateau_warning(result["validation_loss"], entropy))
     for part, name in ((backbone, "backbone"), (trainer.model, chosen.kind)):
-        with run_folder.whole(to / f"{name}.weights.h5") as path:
+        with run_folder.whole(to / f"{name}.weights.h5") as path, trainer.averaged():
             part.save_weights(path)
     run_folder.save_config(to, chosen.kind, family=chosen.family, model=dataclasses.asdict(config), options=options,
                            **result)

@@ -150,7 +150,8 @@ def seq2seq(
     keras.utils.set_random_seed(seed)
     with computing_in(precision):
         model = build_model(config)
-    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, label_smoothing=label_smoothing)
+    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, label_smoothing=label_smoothing,
+                      averaging=True)
     losses = resume(to, trainer)
     if pretrained and not trainer.step:
         model.load_weights(backbone / "denoiser.weights.h5")
@@ -162,7 +163,7 @@ def seq2seq(
     history = History(to, trainer, reader, validation, batch_tokens, losses,
                       lambda model, tokenizer, batch, count: written(writer, batch, count))
     result = train(to, trainer, pairs.endless(batch_tokens, seed, trainer.step), budget, history, checkpoint_every)
-    with run_folder.whole(to / "seq2seq.weights.h5") as path:
+    with run_folder.whole(to / "seq2seq.weights.h5") as path, trainer.averaged():
         model.save_weights(path)
     run_folder.save_config(to, "seq2seq", model=dataclasses.asdict(config), source_length=source_length,
                            target_length=target_length, options=options, **result)

@@ -3,6 +3,7 @@
 The standard library alone: peers import this file inside their environment.
 """
 
+import argparse
 import gzip
 import importlib.metadata
 import json
@@ -136,3 +137,31 @@ def save(path, results, table):
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
     print(table)
+
+
+def measure_sets(description, sets, measure, table, name):
+    """The command of a benchmark with several sets: measures those that are asked for, keeps the figures of the others.
+
+    Args:
+        description: one line for --help.
+        sets: all names, in the order of the table.
+        measure: `measure(name of a set, folder of the open sets, folder for corpora and runs)` → dict of figures.
+        table: `table({name of a set: figures})` → Markdown.
+        name: of the file of figures and of that folder.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(sets)}; none = all")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the open sets")
+    parser.add_argument("--work", type=Path, default=Path("runs") / name, help="where corpora and runs go")
+    parser.add_argument("--to", type=Path, default=RESULTS / f"{name}.json", help="where the figures go")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sets) - set(sets):
+        parser.error(f"a set must be one of {', '.join(sets)}. Received: {', '.join(sorted(unknown))}")
+    for asked in arguments.sets or sets:
+        work = arguments.work / asked
+        work.mkdir(parents=True, exist_ok=True)
+        figures = {"machine": machine(), **measure(asked, arguments.data, work)}
+        results = json.loads(arguments.to.read_text(encoding="utf-8")) if arguments.to.exists() else {}
+        results[asked] = figures
+        results = {one: results[one] for one in sets if one in results}
+        save(arguments.to, results, table(results))

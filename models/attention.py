@@ -38,12 +38,12 @@ class SelfAttention(keras.layers.Layer):
         Args:
             hidden: float (B·L, D).
             allowed: bool (B, L, T), True where row i may look at column j; T = L without `past`.
-            past: float (B, 2, H, T, D/H), keys and values of the positions before `position`, room for those that
+            past: keys and values, each float (B, H, T, D/H), of the positions before `position`, with room for those that
                 follow; None where a whole row is read at once.
             position: int, of the first row, if there is a `past`.
 
         Returns:
-            float (B·L, D); with `past` a pair of that and the `past` with these positions in it.
+            float (B·L, D); with `past` that, the keys and the values, with these positions in them.
         """
         projected = ops.matmul(hidden, self.query_key_value)
         if past is None:
@@ -56,9 +56,10 @@ class SelfAttention(keras.layers.Layer):
             attend = keras.remat(attend) if self.rematerialise else attend
             return ops.matmul(attend(projected), self.output_projection)
         query, key, value = self._split(projected, allowed, position)
-        past = _put(past, ops.stack([key, value], axis=1), position)
-        key, value = ops.unstack(past, axis=1)
-        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection), past
+        # Two tensors, not one of both: taking that apart would copy all of it at every step.
+        total = ops.shape(allowed)[2]
+        key, value = (_put(*one, position, total) for one in zip(past, (key, value)))
+        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection), key, value
 
     def _split(self, projected, allowed, position=0):
         """(B·L, 3·D) → queries, keys and values, each (B, H, L, D/H); the first two normalised and rotated."""
@@ -88,12 +89,12 @@ class Memory(keras.layers.Layer):
         self.key_value = self.add_weight((hidden_dim, 2 * hidden_dim), "glorot_uniform", name="key_value")
 
     def call(self, encoded):
-        """float (B, S, D) → float (B, 2, H, S, D/H): keys of unit root mean square, and values."""
+        """float (B, S, D) → (keys of unit root mean square, values), each float (B, H, S, D/H)."""
         batch, length, hidden_dim = ops.shape(encoded)
         projected = ops.matmul(ops.reshape(encoded, (-1, hidden_dim)), self.key_value)
         projected = ops.reshape(projected, (batch, length, 2, self.num_heads, hidden_dim // self.num_heads))
         key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))  # each (B, H, S, D/H)
-        return ops.stack([ops.rms_normalization(key, axis=-1), value], axis=1)
+        return ops.rms_normalization(key, axis=-1), value
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads}
@@ -112,14 +113,14 @@ class CrossAttention(keras.layers.Layer):
         """
         Args:
             hidden: float (B·T, D).
-            memory: float (B, 2, H, S, D/H).
+            memory: keys and values, each float (B, H, S, D/H).
             allowed: bool (B, T, S), True where the target's row i may look at the source's column j.
 
         Returns:
             float (B·T, D).
         """
         batch, length, _ = ops.shape(allowed)
-        key, value = ops.unstack(memory, axis=1)
+        key, value = memory
         query = ops.reshape(ops.matmul(hidden, self.query), (batch, length, key.shape[1], key.shape[3]))
         query = ops.rms_normalization(ops.transpose(query, (0, 2, 1, 3)), axis=-1)
         return ops.matmul(_mixed(query, key, value, allowed), self.output_projection)
@@ -143,15 +144,15 @@ def _mixed(query, key, value, allowed):
     return ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, query.shape[1] * query.shape[-1]))  # (B·L, D)
 
 
-def _put(past, new, position):
-    """Keys and values (B, 2, H, T, d) with (B, 2, H, n, d) at the places from `position` on."""
-    # Not ops.slice_update: on TensorFlow that is an operation of XLA, which some servers lack.
-    shape = ops.shape(past)
-    batch, _, num_heads, total, width = shape
-    rows = ops.arange(batch * 2 * num_heads)[:, None] * total  # where each head's places begin
-    places = ops.reshape(rows + position + ops.arange(ops.shape(new)[3]), (-1, 1))  # (B·2·H·n, 1)
+def _put(past, new, position, total):
+    """Keys or values (B, H, T, d) with (B, H, n, d) at the places from `position` on; T = total."""
+    # Not ops.slice_update: on TensorFlow that is an operation of XLA, which some servers lack. And past's own shape is
+    # not asked for: as long as nobody else reads it, TensorFlow writes into it instead of into a copy.
+    batch, num_heads, length, width = ops.shape(new)
+    rows = ops.arange(batch * num_heads)[:, None] * total  # where each head's places begin
+    places = ops.reshape(rows + position + ops.arange(length), (-1, 1))  # (B·H·n, 1)
     flat = ops.scatter_update(ops.reshape(past, (-1, width)), places, ops.reshape(new, (-1, width)))
-    return ops.reshape(flat, shape)
+    return ops.reshape(flat, (-1, num_heads, total, width))
 
 
 def same_segment(segment_ids):

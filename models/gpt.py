@@ -59,10 +59,11 @@ class Decoder:
         before = -min(MIXED_PLACES)
         attention, width = self.layers["layer_0_attention"], self.layers["token_embedding"].output_dim
         total = before + length + room
-        past = ops.zeros((batch, 2, attention.num_heads, total, width // attention.num_heads),
+        past = ops.zeros((batch, attention.num_heads, total, width // attention.num_heads),
                          self.layers["token_embedding"].compute_dtype)
         state = {"token_ids": ops.pad(token_ids, ((0, 0), (before, room))), "position": ops.convert_to_tensor(before),
-                 **{f"past_{number}": past for number in range(self.num_layers)}, **memory}
+                 **{f"past_{what}_{number}": past for number in range(self.num_layers) for what in ("keys", "values")},
+                 **memory}
         return self._read(state, length)
 
     def step(self, state, token_ids):
@@ -92,7 +93,9 @@ class Decoder:
         state = {**state, "position": position + length}
 
         def attend(number, attention, hidden):
-            attended, state[f"past_{number}"] = attention(hidden, allowed, state[f"past_{number}"], position)
+            names = [f"past_{what}_{number}" for what in ("keys", "values")]
+            attended, *past = attention(hidden, allowed, [state[name] for name in names], position)
+            state.update(zip(names, past))
             return attended
 
         for number in range(self.num_layers):

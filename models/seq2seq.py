@@ -32,7 +32,7 @@ def encoder_decoder(encoder, config):
     x = transformer.embed(layers, inputs["target_ids"], target_segment_ids)
     x = ops.reshape(x, (-1, config.hidden_dim))  # (B·T, D)
     for number in range(config.num_layers):
-        memory = layers[f"layer_{number}_memory"](encoded)  # (B, 2, H, S, D/H)
+        memory = layers[f"layer_{number}_memory"](encoded)
         x = transformer.block(layers, number, x, lambda attention, hidden: attention(hidden, before),
                               lambda attention, hidden, memory=memory: attention(hidden, memory, across))
     logits = layers["token_embedding"](layers["final_norm"](x), reverse=True)  # (B·T, V)
@@ -70,10 +70,14 @@ class Decoder(gpt.Decoder):
         """
         is_token = token_ids != 0
         encoded = self.encoder({"token_ids": token_ids, "segment_ids": ops.cast(is_token, "int32")}, training=False)
-        memory = {f"memory_{number}": self.layers[f"layer_{number}_memory"](encoded) for number in range(self.num_layers)}
+        memory = {}
+        for number in range(self.num_layers):
+            keys, values = self.layers[f"layer_{number}_memory"](encoded)
+            memory |= {f"memory_keys_{number}": keys, f"memory_values_{number}": values}
         beginning = ops.full((ops.shape(token_ids)[0], 1), self.start_id, "int32")
         return self._begin(beginning, room, {**memory, "memory_is_token": is_token})
 
     def _recall(self, state, number, length):
         allowed = ops.repeat(state["memory_is_token"][:, None], length, axis=1)  # (B, length, S)
-        return lambda attention, hidden: attention(hidden, state[f"memory_{number}"], allowed)
+        memory = [state[f"memory_{what}_{number}"] for what in ("keys", "values")]
+        return lambda attention, hidden: attention(hidden, memory, allowed)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from models.optimizers import learning_rate_share
 
+AVERAGING = 8  # the last step is 9 parts of N in the average of N steps, the last tenth of them about 0.6
 
 class NotFiniteError(ArithmeticError):
     """The loss or the gradient became NaN or infinite."""
@@ -45,12 +46,17 @@ class Trainer:
     al. 2018, "Mixed precision training", section 3.2): a step whose gradients overflow moves nothing and halves the
     scale.
 
+    The weights of all steps may be averaged, the later ones counting more (Shamir & Zhang 2013, "Stochastic gradient
+    descent for non-smooth optimization", section 4: polynomial-decay averaging), as Vaswani et al. 2017 (section 6.1)
+    average their last checkpoints.
+
     Attributes:
         step: steps done, one a batch; those that float16 skipped count.
         seconds: time spent on them, waiting for data included.
     """
 
-    def __init__(self, model, optimizer, learning_rate, *, warmup=0.06, clip_norm=1.0, accumulate=1, label_smoothing=0.0):
+    def __init__(self, model, optimizer, learning_rate, *, warmup=0.06, clip_norm=1.0, accumulate=1, label_smoothing=0.0,
+                 averaging=False):
         """
         Args:
             model: a functional `keras.Model` from a dict of inputs to logits.
@@ -62,6 +68,7 @@ class Trainer:
                 the whole batch; the activations of one part are in memory at a time. N must divide the batch's rows.
             label_smoothing: ε, the share of each label that is spread evenly over all classes in training (Szegedy et
                 al. 2016, section 7); held-out losses are measured without.
+            averaging: keep the average of the weights that `averaged` shows.
         """
         if model.compute_dtype == "float16":  # named, so that its checkpoints fit every training of a process
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
@@ -76,14 +83,16 @@ class Trainer:
         self.seconds = 0.0
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         optimizer.build(model.trainable_variables)
-        batch = self._batch_signature()
-        self._train_step = tf.function(self._train_step_eagerly, [batch, tf.TensorSpec([], tf.float32)], autograph=False)
+        self.averages = [keras.Variable(variable, trainable=False, name=f"average_of_{variable.name}")
+                         for variable in model.trainable_variables if averaging]
+        batch, number = self._batch_signature(), tf.TensorSpec([], tf.float32)
+        self._train_step = tf.function(self._train_step_eagerly, [batch, number, number], autograph=False)
         self._evaluation_step = tf.function(self._evaluation_step_eagerly, [batch], autograph=False)
 
     @property
     def variables(self):
         """All that a checkpoint must hold, in a fixed order."""
-        return [*self.model.variables, *self.optimizer.variables]
+        return [*self.model.variables, *self.optimizer.variables, *self.averages]
 
     def _batch_signature(self):
         """Shapes from the model, which leaves lengths open: batches of every length share one trace."""
@@ -92,12 +101,14 @@ class Trainer:
         batch["sample_weight"] = tf.TensorSpec(self.model.output.shape[:-1], tf.float32)
         return batch
 
-    def _train_step_eagerly(self, batch, learning_rate):
+    def _train_step_eagerly(self, batch, learning_rate, newest):
         scale = self.optimizer.scale_loss(1.0)  # 1 for all but float16
         loss, gradients = (self._gradients if self.accumulate == 1 else self._accumulated_gradients)(batch, scale)
         gradients, norm = tf.clip_by_global_norm(gradients, self.clip_norm * scale)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, self.model.trainable_variables)
+        for average, variable in zip(self.averages, self.model.trainable_variables):
+            average.assign(average + newest * (variable - average))
         return loss, norm / scale
 
     def _gradients(self, batch, scale):
@@ -160,7 +171,8 @@ class Trainer:
             if share >= 1:
                 return
             rate = self.learning_rate * learning_rate_share(share, self.warmup)
-            loss, norm = (float(value) for value in self._train_step(batch, rate))
+            newest = (AVERAGING + 1) / (AVERAGING + 1 + self.step)  # share of this step's weights in the average
+            loss, norm = (float(value) for value in self._train_step(batch, rate, newest))
             self.step += 1
             self.seconds += time.monotonic() - started
             finite = math.isfinite(loss) and math.isfinite(norm)
@@ -169,6 +181,18 @@ class Trainer:
             if on_step(loss, norm) is False:
                 return
             started = time.monotonic()
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """As long as this lasts the model has its averaged weights, if there are any; then its own again."""
+        own = [variable.numpy() for variable in self.model.trainable_variables] if self.averages and self.step else []
+        for variable, average in zip(self.model.trainable_variables, self.averages if own else []):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.model.trainable_variables, own):
+                variable.assign(value)
 
     def evaluate(self, batches):
         """Measures the model on held-out batches; every weighted label counts once.

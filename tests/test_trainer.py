@@ -1,5 +1,6 @@
 """The loop learns, counts labels once, stops when told and says what went wrong."""
 
+import math
 import os
 import signal
 import threading
@@ -225,7 +226,32 @@ def test_smoothed_labels_cost_what_a_soft_target_costs():
     logits = model({name: batch[name] for name in model.input}).numpy()
     targets = 0.8 * np.eye(32)[batch["labels"]] + 0.2 / 32
     losses = -(targets * log_softmax(logits)).sum(axis=-1)
-    loss, _ = trainer._train_step(batch, 0.0)
+    loss, _ = trainer._train_step(batch, 0.0, 1.0)
     assert float(loss) == pytest.approx((losses * batch["sample_weight"]).sum() / batch["sample_weight"].sum(), rel=1e-5)
     plain = -np.take_along_axis(log_softmax(logits), batch["labels"][..., None], axis=-1)[..., 0]
     assert trainer.evaluate([batch])["loss"] == pytest.approx(plain[batch["sample_weight"] > 0].mean(), rel=1e-5)
+
+
+def test_averaged_weights_are_the_later_ones_above_all():
+    keras.utils.set_random_seed(0)
+    model = baseline(BaselineConfig(32, 3, 8))
+    trainer = Trainer(model, keras.optimizers.SGD(0.05), 0.05, averaging=True)
+    steps = []
+    trainer.run([classifier_batch(seed=seed) for seed in range(6)], Budget(steps=6),
+                lambda loss, norm: steps.append(model.get_weights()))
+    # The recursion of Shamir & Zhang 2013 gives the weights of step t the share t (t + 1) … (t + 7).
+    shares = np.array([math.prod(range(step, step + 8)) for step in range(1, 7)], np.float64)
+    with trainer.averaged():
+        averages = model.get_weights()
+    for average, *ws in zip(averages, *steps):
+        np.testing.assert_allclose(average, np.tensordot(shares / shares.sum(), np.array(ws), 1), rtol=1e-5, atol=1e-7)
+    for own, last in zip(model.get_weights(), steps[-1]):
+        np.testing.assert_array_equal(own, last)
+
+
+def test_before_the_first_step_there_is_nothing_to_average():
+    model = baseline(BaselineConfig(32, 3, 8))
+    trainer = Trainer(model, keras.optimizers.SGD(0.05), 0.05, averaging=True)
+    model.set_weights([np.full_like(weight, 0.5) for weight in model.get_weights()])
+    with trainer.averaged():
+        assert all((weight == 0.5).all() for weight in model.get_weights())
