@@ -11,13 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import accuracy, masked_lm, pretraining_speed, recommendation, tokenizing
+from benchmarks import (accuracy, decoder_speed, masked_lm, poems, pretraining_speed, recommendation, summaries, tokenizing,
+                        translation)
 from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
 HEADINGS = {"README.md": "| | fromzero | others |", "README.zh.md": "| | fromzero | 其他工具 |"}
 MACHINE = {"README.md": "Measured on {}, {} cores, {} GiB: {names}.",
            "README.zh.md": "{names} 测于 {}，{} 核，{} GiB。"}
+WRITING = {"write_1": "逐词元生成，单条文本", "write_16": "逐词元生成，16 条文本同时", "gpt": "训练 GPT",
+           "seq2seq": "训练编码器–解码器"}
+LANGUAGE_MODELS = {"tinyshakespeare": ("tiny Shakespeare, the last tenth, nats a character", "tiny Shakespeare 末十分之一，每字符 nat",
+                                       "loss", ".2f"),
+                   "wikitext2": ("WikiText-2 test, perplexity of a word", "WikiText-2 测试集，词级困惑度", "word_perplexity", ".0f")}
+TRANSLATIONS = {"multi30k": ("Multi30k, English to German, test 2016", "Multi30k 英译德，2016 测试集"),
+                "tatoeba_en_zh": ("Tatoeba, English to Chinese", "Tatoeba 英译中"),
+                "tatoeba_zh_en": ("Tatoeba, Chinese to English", "Tatoeba 中译英")}
+ANSWERS = {"squad": "SQuAD 1.1 dev", "cmrc2018": "CMRC 2018 trial"}
+SUMMARIES = {"summary": ("summaries of 60 words", "60 词摘要", "lead3", "the first three sentences"),
+             "headline": ("headlines", "标题", "lead1", "the first sentence")}
 
 
 def lines(results):
@@ -81,6 +93,37 @@ def lines(results):
                        for ranking in recommendation.RANKINGS}
             yield (_question(f"the next film, MovieLens 100k, {name} among all", f"下一部电影，MovieLens 100k，全部排序 {name}"),
                    figures["recommender"], f"most popular {figures['popularity']}, item-KNN {figures['item_knn']}")
+    yield from _of_decoders(results)
+
+
+def _of_decoders(results):
+    for what, answers in results.get("decoder_speed", {"answers": {}})["answers"].items():
+        of = decoder_speed.speeds(answers)
+        yield (_question(f"{decoder_speed.QUESTIONS[what]}, tokens/s", f"{WRITING[what]}，词元/秒"),
+               f"{of['ours']:,.0f} (× {decoder_speed.ratio(answers):.2f})", f"transformers {of['transformers']:,.0f}")
+    for name, one in results.get("language_models", {}).items():
+        english, chinese, figure, form = LANGUAGE_MODELS[name]
+        yield (_question(f"{english}, {one['minutes']:g} minutes", f"{chinese}，训练 {one['minutes']:g} 分钟"),
+               format(one[figure], form), "")
+    if written := results.get("poems"):
+        minutes = f"{written['minutes']:g}"
+        yield (_question(f"Tang poems in the form asked for, {minutes} minutes", f"唐诗合乎所求体式，训练 {minutes} 分钟"),
+               f"{poems.share_in_form(written):.1%}", "")
+    for name, one in results.get("translation", {}).items():
+        english, chinese = TRANSLATIONS[name]
+        minutes = f"{one['options']['minutes']:g}"
+        yield (_question(f"{english}, BLEU (chrF), {minutes} minutes", f"{chinese}，BLEU (chrF)，训练 {minutes} 分钟"),
+               f"{translation.mean(one['runs'], 'bleu')} ({translation.mean(one['runs'], 'chrf')})", "")
+    for name, one in results.get("questions", {}).items():
+        minutes = " + ".join(f"{part:g}" for part in one["minutes"])
+        yield (_question(f"{ANSWERS[name]}, exact match (F1), {minutes} minutes",
+                         f"{ANSWERS[name]}，精确匹配 (F1)，训练 {minutes} 分钟"),
+               f"{one['exact_match']:.1f} ({one['f1']:.1f})", "")
+    for name, one in results.get("summaries", {}).items():
+        english, chinese, lead, what = SUMMARIES[name]
+        yield (_question(f"news_summary, {english}, ROUGE-1, -2, -L", f"news_summary {chinese}，ROUGE-1、-2、-L"),
+               f"`extract` {summaries.rouge(one, 'extract')}; `seq2seq` {summaries.rouge(one, 'seq2seq')}",
+               f"{what} {summaries.rouge(one, lead)}")
 
 
 def _question(english, chinese):
@@ -97,9 +140,10 @@ def table(results, readme):
     written += [f"| {question[readme]} | {ours} | {others} |" for question, ours, others in lines(results)]
     names = {}  # of the files of figures, by the machine they come from
     for name, result in results.items():
-        if "machine" in result:
-            machine = tuple(result["machine"][figure] for figure in ("cpu", "cores", "memory_gib"))
-            names.setdefault(machine, []).append(f"`{name}`")
+        for part in [result, *result.values()]:  # some files have one machine for each set
+            if isinstance(part, dict) and "machine" in part:
+                machine = tuple(part["machine"][figure] for figure in ("cpu", "cores", "memory_gib"))
+                names.setdefault(machine, {})[f"`{name}`"] = None
     written += ["", *(MACHINE[readme].format(*machine, names=", ".join(measured)) for machine, measured in names.items())]
     return "\n".join(written)
 

@@ -61,12 +61,16 @@ def measure(name, data, work):
             "examples": written["examples"]}
 
 
+def rouge(one, row):
+    """ROUGE-1, -2 and -L of a row of the table, in per cent, as text."""
+    return ", ".join(f"{100 * value:.1f}" for value in one["rouge"][row])
+
+
 def table(results):
     """The figures as Markdown."""
     lines = ["| ROUGE-1, -2, -L in per cent | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     for row, title in ROWS.items():
-        lines.append(f"| {title} | " + " | ".join(
-            ", ".join(f"{100 * value:.1f}" for value in one["rouge"][row]) for one in results.values()) + " |")
+        lines.append(f"| {title} | " + " | ".join(rouge(one, row) for one in results.values()) + " |")
     if headlines := results.get("headline"):
         lines += ["", "The first headlines:", "", "| written | a person's |", "|---|---|"]
         lines += ["| {written} | {target} |".format(**example) for example in headlines["examples"]]

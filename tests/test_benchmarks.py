@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from app.objectives import build_trainer
-from benchmarks import masked_lm, peers, pretraining_speed, recommendation, report, tokenizing
+from benchmarks import (language_models, masked_lm, peers, pretraining_speed, recommendation, report, tokenizing,
+                        translation)
 from benchmarks.baseline import split_files
 from benchmarks.masked_lm import IGNORED, check_vocabulary, held_out_batches, minutes_to
 from benchmarks.pretraining_speed import Ours, prepare_text, sentences
@@ -149,7 +150,17 @@ def some_results():
             "recommendation": {"parts": [], "seeds": [
                 {"recommender": {"hr": value, "ndcg": value / 2}, "popularity": {"hr": 0.05, "ndcg": 0.03},
                  "item_knn": {"hr": 0.1, "ndcg": 0.06}, "title_knn": {"hr": 0.02, "ndcg": 0.01}}
-                for value in (0.15, 0.17)]}}
+                for value in (0.15, 0.17)]},
+            "decoder_speed": {"answers": {"gpt": {
+                "ours": [{"tokens": 30, "seconds": 2.0}] * 3, "transformers": [{"tokens": 10, "seconds": 1.0}] * 3}}},
+            "language_models": {"wikitext2": {"machine": {"cpu": "a chip", "cores": 4, "memory_gib": 8.0}, "minutes": 30,
+                                              "word_perplexity": 110.6}},
+            "poems": {"minutes": 30, "runs": [{"in_form": [True, False]}, {"in_form": [True, True]}]},
+            "translation": {"multi30k": {"options": {"minutes": 8}, "runs": [
+                {"bleu": value, "chrf": 60.0} for value in (36.0, 38.0)]}},
+            "questions": {"squad": {"minutes": [30, 25], "exact_match": 45.06, "f1": 56.0}},
+            "summaries": {"headline": {"rouge": {"lead1": [0.2, 0.1, 0.15], "extract": [0.3, 0.1, 0.2],
+                                                 "seq2seq": [0.25, 0.05, 0.2]}}}}
 
 
 def test_the_report_stands_between_the_markers(tmp_path):
@@ -172,7 +183,15 @@ def test_the_report_stands_between_the_markers(tmp_path):
                      "| imdb test accuracy, 500 labels | 81.0 ± 1.4 | TF-IDF + LR 75.0, NB-SVM 70.0 |",
                      "| the next film, MovieLens 100k, HR@10 among all | .160 ± .014 "
                      "| most popular .050, item-KNN .100 |",
-                     "Measured on a chip, 2 cores, 8.0 GiB: `pretraining_speed`."):
+                     "| training a GPT, tokens/s | 15 (× 1.50) | transformers 10 |",
+                     "| WikiText-2 test, perplexity of a word, 30 minutes | 111 |  |",
+                     "| Tang poems in the form asked for, 30 minutes | 75.0% |  |",
+                     "| Multi30k, English to German, test 2016, BLEU (chrF), 8 minutes | 37.0 ± 1.4 (60.0 ± 0.0) |  |",
+                     "| SQuAD 1.1 dev, exact match (F1), 30 + 25 minutes | 45.1 (56.0) |  |",
+                     "| news_summary, headlines, ROUGE-1, -2, -L | `extract` 30.0, 10.0, 20.0; `seq2seq` 25.0, 5.0, 20.0 "
+                     "| the first sentence 20.0, 10.0, 15.0 |",
+                     "Measured on a chip, 2 cores, 8.0 GiB: `pretraining_speed`.",
+                     "Measured on a chip, 4 cores, 8.0 GiB: `language_models`."):
             assert line in written.splitlines(), line
         assert "| 分词 imdb，MB/秒 | 8.0 (× 2.00) |" in readmes[1].read_text(encoding="utf-8")
     assert "old" not in written
@@ -219,3 +238,39 @@ def test_the_readmes_show_the_results_that_are_there():
     for name in report.HEADINGS:
         assert report.table(results, name) in (ROOT / name).read_text(encoding="utf-8"), \
             f"{name}: run python -m benchmarks.report"
+
+
+def test_figures_of_other_sets_are_kept(tmp_path, monkeypatch, capsys):
+    measured = []
+
+    def measure(name, data, work):
+        assert work.is_dir()
+        measured.append(name)
+        return {"figure": len(measured)}
+
+    def ask(*sets):
+        monkeypatch.setattr("sys.argv", ["x", *sets, "--data", "d", "--work", str(tmp_path), "--to", str(tmp_path / "x.json")])
+        peers.measure_sets("about", ("one", "two"), measure, lambda results: " ".join(results), "x")
+        return {name: one["figure"] for name, one in json.loads((tmp_path / "x.json").read_text()).items()}
+
+    assert ask("two") == {"two": 1}
+    assert ask("one") == {"one": 2, "two": 1}
+    assert ask() == {"one": 3, "two": 4}
+    with pytest.raises(SystemExit):
+        ask("three")
+    assert "of one, two" in capsys.readouterr().err
+
+
+def test_wikitext_is_read_by_articles():
+    lines = ["= One =", "a text", "= = Part = =", "= not a heading", "= Two = ", "b"]
+    assert language_models.in_articles(map(str.strip, lines)) == [lines[:4], ["= Two =", "b"]]
+
+
+def test_pairs_stand_in_one_file_or_in_two(tmp_path):
+    for language, text in (("en", "a\nb\n"), ("de", "c\nd\n")):
+        with gzip.open(tmp_path / f"val.{language}.gz", "wt", encoding="utf-8") as file:
+            file.write(text)
+    assert translation.pairs(tmp_path, "val") == [{"en": "a", "de": "c"}, {"en": "b", "de": "d"}]
+    with gzip.open(tmp_path / "test.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write('{"en": "a", "zh": "甲"}\n')
+    assert translation.pairs(tmp_path, "test") == [{"en": "a", "zh": "甲"}]
