@@ -95,7 +95,7 @@ class Generator:
     def best(self, prompt, num_tokens, num_beams, length_penalty):
         """The most probable continuation that a beam finds, with the prompt before it."""
         beginning = self.beginning(tf.constant([prompt]))
-        whole = tf.concat([beginning, self._search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
+        whole = tf.concat([beginning, self.search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
         return self.tokenizer.decode(whole).numpy()[0].decode()
 
     # Graphs, one for every way of decoding, whatever the length of the text. They live as long as the generator.
@@ -107,7 +107,9 @@ class Generator:
             autograph=False, reduce_retracing=True))
 
     @functools.cached_property
-    def _search(self):
+    def search(self):
+        """`search(num_tokens, num_beams, length_penalty)` → a function of beginnings, int32 (B, n), to the most probable
+        tokens after each that a beam finds, int32 (B, num_tokens), 0 after the end."""
         @functools.cache
         def graph(num_tokens, num_beams, length_penalty):
             @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)

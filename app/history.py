@@ -1,14 +1,14 @@
 """Evaluations of a long training in; history.jsonl, TensorBoard and what the model says of held-out text out."""
 
+import functools
 import math
 
 import numpy as np
 import tensorflow as tf
 
-from app.generator import Generator, endings
+from app.generator import Generator
 from app.terminal import console
 from data.tokenizer import MASK, PAD, SEP
-from models.generation import beam_search
 from models.heads import best_spans
 from models.run_folder import append_history, cut_history
 
@@ -48,8 +48,9 @@ class History:
                     tf.summary.scalar(name, self.result[name], step)
         console.print(f"step {step:,}: held-out loss {measured['loss']:.3f}, perplexity "
                       f"{self.result['perplexity']:.1f}, accuracy {measured['accuracy']:.3f}")
-        for batch in (self.validation[0], self.validation[len(self.validation) // 2], self.validation[-1]):
-            for line in self.shown(self.trainer.model, self.tokenizer, batch, count=1):
+        numbers = sorted({0, len(self.validation) // 2, len(self.validation) - 1})  # a small set has one batch
+        for number in numbers:
+            for line in self.shown(self.trainer.model, self.tokenizer, self.validation[number], 3 // len(numbers)):
                 console.print(f"    {line}", markup=False, style="dim")
         return self.result
 
@@ -80,6 +81,9 @@ def guesses(model, tokenizer, batch, count=3, tokens=24):
     return lines
 
 
+_generator = functools.lru_cache(maxsize=1)(Generator)  # of a training: its graph is traced once, not at every evaluation
+
+
 def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     """A few held-out documents' beginnings and how the model goes on with them, the best token each time.
 
@@ -90,15 +94,12 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     Returns:
         list of strings: the beginning, " … " and the rest.
     """
-    generator = Generator(model, tokenizer, beginning + tokens)
+    search = _generator(model, tokenizer, beginning + tokens).search(tokens, 1, 0.0)
     beginnings = np.asarray(batch["token_ids"])[:count, :beginning]
     beginnings = [row[: np.argmax(row == SEP) if SEP in row else None] for row in beginnings]
     lines = []
     for row in beginnings:
-        logits, state = generator.decoder.start(row[None], tokens)
-        best, _ = beam_search(generator.decoder, logits, state, tokens, num_beams=1, length_penalty=0.0,
-                              **endings(tokenizer))
-        texts = tokenizer.decode(tf.ragged.stack([row, best[0, 0]])).numpy()
+        texts = tokenizer.decode(tf.ragged.stack([row, search(row[None])[0]])).numpy()
         lines.append(" … ".join(text.decode() for text in texts))
     return lines
 
