@@ -129,7 +129,7 @@ def _listing(to):
 
 
 def _servable(run, kind, drawing, search):
-    """The `app.serving.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
+    """The `app.servables.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
     import tensorflow as tf
 
     from app.answerer import load_answerer
@@ -137,8 +137,8 @@ def _servable(run, kind, drawing, search):
     from app.extractor import load_extractor
     from app.generator import load_generator
     from app.recommender import load_recommender
-    from app.serving import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
-                             servable_recommender, servable_writer)
+    from app.servables import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
+                               servable_recommender, servable_writer)
     from app.writer import load_writer
     from models.generation import Sampling
 

@@ -91,7 +91,7 @@ def with_model(text, name):
     if found := re.search(r"^[^#\n]*\bmodel_config_list\s*:?\s*[{<]", text, re.MULTILINE):
         text = text[: found.end()] + entry + text[found.end() :]
     elif all(line.strip()[:1] in ("", "#") for line in text.splitlines()):
-        text += f"{'\n' * bool(text)}model_config_list {{{entry}\n}}\n"
+        text += ("\n" if text else "") + f"model_config_list {{{entry}\n}}\n"
     if _names(text) != [name, *before]:
         raise ValueError("models.config must be a model_config_list that a further config fits into")
     return text

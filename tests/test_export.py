@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from app.classifier import load_classifier
 from app.export import export
-from app.serving import servable_classifier
+from app.servables import servable_classifier
 from app.verification import PYTHON_OPERATIONS, list_operations, verify
 from data.batching import cleaned, encode_examples
 from data.sources import clean_text
