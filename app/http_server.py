@@ -5,15 +5,13 @@ import math
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEADER_SECONDS = 10.0  # for a request's headers to arrive
+HEADER_SECONDS = 10.0  # for a request's headers to arrive, or for the rest of a body whose request has been answered
 HEADER_BYTES = 2**16  # that a request may have before its body
 MOST_CONNECTIONS = 900  # of the 1,024 files that a process may usually have open
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, which would wait for headers for ever, read them without end and keep connections with unread bodies."""
-
-    _timer = None  # runs while headers are awaited
+    """uvicorn's, which would wait for headers for ever, read them without end, and wait for bodies that nobody reads."""
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -25,28 +23,36 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data):
         super().data_received(data)
-        if not self._timer.cancelled():
+        if self._awaits_headers:
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES:
                 self.transport.close()
 
     def on_message_begin(self):
         super().on_message_begin()
-        if self._timer.cancelled():
+        if not self._awaits_headers:
             self._await_headers()
 
     def on_headers_complete(self):
+        self._awaits_headers = False
         self._timer.cancel()
         super().on_headers_complete()
 
+    def on_message_complete(self):
+        self._timer.cancel()
+        super().on_message_complete()
+
     def on_response_complete(self):
-        if self.cycle.more_body:
-            self.transport.close()
+        if self.cycle.more_body:  # closed at once, the connection would be reset before its client has read the answer
+            self._timer = self._close_later()
         super().on_response_complete()
 
     def _await_headers(self):
-        self._header_bytes = 0
-        self._timer = self.loop.call_later(HEADER_SECONDS, self.timeout_keep_alive_handler)
+        self._awaits_headers, self._header_bytes = True, 0
+        self._timer = self._close_later()
+
+    def _close_later(self):
+        return self.loop.call_later(HEADER_SECONDS, self.timeout_keep_alive_handler)
 
 
 def http_server(app, stop_seconds):

@@ -181,9 +181,11 @@ def _numbers(values, name, dtype):
     if dtype.is_bool:
         fits = all(type(value) is bool for value in values)
     elif dtype.is_integer:
-        fits = all(type(value) is int and dtype.min <= value <= dtype.max for value in values)
+        least, most = int(dtype.min), int(dtype.max)
+        fits = all(type(value) is int and least <= value <= most for value in values)
     elif dtype.is_floating:
-        fits = all(type(value) in (int, float) and (abs(value) <= dtype.max or abs(value) == np.inf or value != value)
+        most = float(dtype.max)
+        fits = all(type(value) in (int, float) and (abs(value) <= most or abs(value) == np.inf or value != value)
                    for value in values)
     else:
         raise BadInput(f"{name} has the type {dtype.name}, which JSON cannot give")
@@ -230,5 +232,5 @@ def _plain(name, array):
     if array.dtype.kind == "c":
         raise BadInput(f"{name} has the type {array.dtype}, which JSON cannot give")
     if array.dtype.kind in "fV" and array.dtype.itemsize < 8:  # V: bfloat16
-        return array.astype(np.float32).astype("U").astype(np.float64).tolist()
+        return (array if array.dtype.kind == "f" else array.astype(np.float32)).astype("U").astype(np.float64).tolist()
     return array.tolist()

@@ -26,13 +26,6 @@ TEXTS = ["a good film", "这是一个很好的产品", "", "  BAD,  bad… movie
 
 
 @pytest.fixture(scope="module")
-def exported(classifier_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export") / "sentiment" / "1"
-    operations = export(classifier_run, to=folder)
-    return folder, operations
-
-
-@pytest.fixture(scope="module")
 def classifier(classifier_run):
     return load_classifier(classifier_run)
 
