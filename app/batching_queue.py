@@ -75,7 +75,7 @@ class BatchingQueue:
         """Starts the thread.
 
         Args:
-            run: function of a signature (`app.served_models.Signature`) and {input: np.ndarray} to {output: np.ndarray}.
+            run: function of an `app.served_models.Signature` and {input: np.ndarray} to {output: np.ndarray}.
             batching: `Batching`.
             observe_batch: is told how many rows each batch has.
         """
@@ -113,7 +113,8 @@ class BatchingQueue:
             if self.rows >= self.batching.max_queue:
                 raise QueueFull(self.rows * self._seconds_a_row)
             for number, start in enumerate(starts):
-                part = {name: array[start : start + size] for name, array in inputs.items()} if len(starts) > 1 else inputs
+                part = inputs if len(starts) == 1 else {
+                    name: array[start : start + size] for name, array in inputs.items()}
                 self._parts.append(_Part(request, number, key, signature, part, min(size, rows - start),
                                          time.monotonic()))
             self.rows += rows

@@ -38,8 +38,8 @@ def export(
     gives titles, string (batch, 10), and scores float32 (batch, 10), the probability that each comes next.
 
     Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people, and a request for each
-    signature that servers warm up with. Before the folder gets its name, a process with TensorFlow alone must load it and
-    answer as the run does. The model is listed for TensorFlow's Model Server in models.config in the folder above NAME.
+    signature that servers warm up with. Before the folder gets its name, a process with TensorFlow alone must load it
+    and answer as the run does. models.config, in the folder above NAME, lists the model for TensorFlow's Model Server.
 
     Args:
         run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
@@ -113,7 +113,7 @@ def export(
 
 
 def _listing(to):
-    """The models.config that the model is to be listed in and its text then; None if it is, or has no version number."""
+    """The models.config to list the model in and its text then; None where it is listed or has no version number."""
     from app.model_server import with_model
 
     to = to.absolute()

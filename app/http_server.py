@@ -1,20 +1,24 @@
 """An ASGI application in, a server for it out: uvicorn, with limits on what comes before a body."""
 
 import math
+import socket
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEADER_SECONDS = 10.0  # for a request's headers to arrive, or for the rest of a body whose request has been answered
+HEADER_SECONDS = 10.0  # for headers to arrive, or for the rest of a body whose request has been answered
 HEADER_BYTES = 2**16  # that a request may have before its body
 MOST_CONNECTIONS = 900  # of the 1,024 files that a process may usually have open
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, which would wait for headers for ever, read them without end, and wait for bodies that nobody reads."""
+    """uvicorn's, which alone would wait for headers for ever, read them without end, and wait for unread bodies."""
 
     def connection_made(self, transport):
         super().connection_made(transport)
+        # asyncio does so for sockets that it has made itself. uvicorn writes an answer in two pieces: the second would
+        # wait for the client's acknowledgement of the first, 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._await_headers()
 
     def connection_lost(self, exc):
@@ -63,5 +67,5 @@ def http_server(app, stop_seconds):
         stop_seconds: how long that may take.
     """
     return uvicorn.Server(uvicorn.Config(
-        app, interface="asgi3", http=Protocol, ws="none", lifespan="on", log_config=None, log_level="warning", access_log=False,
-        server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=math.ceil(stop_seconds)))
+        app, interface="asgi3", http=Protocol, ws="none", lifespan="on", log_config=None, log_level="warning",
+        access_log=False, server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=math.ceil(stop_seconds)))

@@ -40,7 +40,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a body asks: `signature`, `inputs` {name: np.ndarray}, whether in rows, and how many texts (or rows) it has."""
+    """What a body asks: `signature`, `inputs` {name: np.ndarray}, whether in rows, and how many texts or rows it has."""
 
     signature: object
     inputs: dict

@@ -1,4 +1,4 @@
-"""What TensorFlow's Model Server reads beside a SavedModel: warm-up requests and models.config, by its public protos."""
+"""What TensorFlow's Model Server reads beside a SavedModel: warm-up requests and models.config, in its protos."""
 
 import functools
 import re

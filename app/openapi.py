@@ -62,8 +62,8 @@ def _predict(name, signatures, limits, parameters):
         rows = {name: schema.get("items", {}) for name, schema in columns.items()}
         answers.append(_object({"predictions": {"type": "array", "items": _one_or_all(rows)}}))
         answers.append(_object({"outputs": _one_or_all(columns)}))
-    about = (f"What {name} says. Lists of one level must be equally long; a body may have {limits.max_body_bytes} bytes, "
-             f"an input {limits.max_texts} texts.")
+    about = (f"What {name} says. Lists of one level must be equally long; a body may have {limits.max_body_bytes} "
+             f"bytes, an input {limits.max_texts} texts.")
     return {"summary": about, "parameters": list(parameters),
             "requestBody": {"required": True, "content": {"application/json": {"schema": {"anyOf": bodies}}}},
             "responses": _responses("The outputs.", {"application/json": {"schema": {"anyOf": answers}}}, ERRORS)}

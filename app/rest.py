@@ -45,8 +45,8 @@ def application(models, limits, metrics, poll=2.0):
     routes = [*(Route(f"{path}:predict", service.predict, methods=["POST"]) for path in names),
               *(Route(f"{path}/metadata", service.metadata) for path in names),
               *(Route(path, service.status) for path in names),
-              Route("/healthz", service.healthz), Route("/readyz", service.readyz), Route("/metrics", service.metrics_page),
-              Route("/openapi.json", service.openapi)]
+              Route("/healthz", service.healthz), Route("/readyz", service.readyz),
+              Route("/metrics", service.metrics_page), Route("/openapi.json", service.openapi)]
     app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={
         BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug})
     app.router.redirect_slashes = False
@@ -54,7 +54,7 @@ def application(models, limits, metrics, poll=2.0):
 
 
 async def _observed(app, models, metrics, scope, receive, send):
-    """Counts and logs a request: its method, path, status, milliseconds and number of texts, and nothing of its body."""
+    """Counts and logs a request: method, path, status, milliseconds and number of texts, and nothing of its body."""
     if scope["type"] != "http":
         await app(scope, receive, send)
         return
@@ -73,8 +73,8 @@ async def _observed(app, models, metrics, scope, receive, send):
         name = scope.get("path_params", {}).get("name")
         if name is not None:
             metrics.observe_request(name if name in models else "", status, seconds, texts)
-        log.info("%s %.200s %d %.1f ms, texts: %d", scope["method"], scope["raw_path"].decode("ascii", "replace"), status,
-                 1000 * seconds, texts)
+        path = scope["raw_path"].decode("ascii", "replace")
+        log.info("%s %.200s %d %.1f ms, texts: %d", scope["method"], path, status, 1000 * seconds, texts)
 
 
 def _error(status, reason, headers=None):
@@ -136,7 +136,7 @@ class Service:
     async def status(self, request):
         """GetModelStatus: of all versions, the newest first, or of one."""
         name, wanted = request.path_params["name"], request.path_params.get("version")
-        if ":" in name:
+        if request.url.path.endswith(":predict"):
             raise HTTPException(405, headers={"Allow": "POST"})
         if name not in self.models:
             raise HTTPException(404, f"Could not find any versions of model {name}")
@@ -180,7 +180,7 @@ class Service:
         raise HTTPException(404, f"Servable not found for request: {wanted}")
 
     async def _body(self, request):
-        """The whole body. Of one that is too large the rest is read and forgotten: its sender would not listen before."""
+        """The whole body. Of one that is too large the rest is read and forgotten: until then its sender reads nothing."""
         parts, size = [], 0
         try:
             async with asyncio.timeout(self.limits.body_timeout):

@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import tyro
@@ -29,12 +30,12 @@ def serve(
 
     Of each model the newest version that can be loaded answers: GET /v1/models/NAME[/versions/N] and …/metadata, POST
     /v1/models/NAME[/versions/N]:predict with "instances" (rows) or "inputs" (columns). A new version folder is found
-    without a stop; the one before answers what it has taken in and is unloaded. Besides: /healthz, /readyz, /metrics for
-    Prometheus and /openapi.json.
+    without a stop; the one before answers what it has taken in and is unloaded. Besides: /healthz, /readyz,
+    /metrics for Prometheus and /openapi.json.
 
-    Texts of many clients are answered together. A request that is too large or malformed gets 400 or 413, a client that is
-    too slow 408, one that comes while too much waits 503 with Retry-After, an answer that takes too long 504. SIGTERM or
-    Ctrl-C: requests that were taken in are finished, then the process ends with exit code 0.
+    Texts of many clients are answered together. A request that is too large or malformed gets 400 or 413, a client that
+    is too slow 408, one that comes while too much waits 503 with Retry-After, an answer that takes too long 504. SIGTERM
+    or Ctrl-C: requests that were taken in are finished, then the process ends with exit code 0.
 
     The log has a line a request: method, path, status, milliseconds, number of texts; never a text.
 
@@ -59,7 +60,11 @@ def serve(
     if not exports:
         raise ValueError("name at least one export to serve, such as export/sentiment")
     with _listening(host, port) as listener:
+        # TensorFlow imports Keras where it is installed, and that pandas and more: 170 MB, and a third of the start.
+        sys.modules.setdefault("keras", None)
         import_tensorflow()
+        if sys.modules["keras"] is None:
+            del sys.modules["keras"]
         from app.batching_queue import Batching
         from app.http_server import http_server
         from app.json_tensors import Limits
@@ -73,7 +78,7 @@ def serve(
         limits = Limits(max_body_bytes, max_texts, max_text_length, timeout)
         server = http_server(application(models, limits, metrics, poll_seconds), timeout)
         _show(models, listener)
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has finished: all is well then
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end: all is well then
             signal.signal(number, lambda *_: None)
         server.run(sockets=[listener])
 
@@ -81,7 +86,8 @@ def serve(
 def _listening(host, port):
     """A socket that listens; whoever connects waits until the models are loaded."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:  # port 70000
         raise ValueError(f"--host and --port must be an address of this machine and a free port. Received: {host} and "
                          f"{port}: {getattr(error, 'strerror', None) or error}") from error
@@ -116,4 +122,5 @@ def _example(signatures):
         for size in reversed(spec.shape[1:] if spec.shape.rank else []):
             row[name] = [row[name]] * (size or 1)
     instances = [row if len(row) > 1 else next(iter(row.values()))]
-    return {"instances": instances, **({} if signature.name == "serving_default" else {"signature_name": signature.name})}
+    named = {} if signature.name == "serving_default" else {"signature_name": signature.name}
+    return {**named, "instances": instances}

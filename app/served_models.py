@@ -37,7 +37,7 @@ class Signature:
 
     @functools.cached_property
     def batches(self):
-        """Whether requests may share a batch: every first axis is open, and no output's size depends on its neighbours."""
+        """Whether requests may share a batch: all first axes are open, and no output's size depends on its neighbours."""
         shapes = [spec.shape for spec in (*self.inputs.values(), *self.outputs.values())]
         return (bool(self.inputs) and all(shape.rank and shape[0] is None for shape in shapes)
                 and all(spec.shape[1:].is_fully_defined() for spec in self.outputs.values()))

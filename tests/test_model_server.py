@@ -79,7 +79,8 @@ def test_warmup_requests_as_the_public_protos_have_them(tmp_path):
 def test_an_export_has_warmup_requests_that_its_signatures_take(exported):
     folder, _ = exported
     requests = warmup(folder / "assets.extra" / "tf_serving_warmup_requests")
-    definitions = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].signature_def
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    definitions = saved.meta_graphs[0].signature_def
     loaded = tf.saved_model.load(str(folder))
     assert {signature for _, signature, _ in requests} == set(loaded.signatures)
     for model, signature, inputs in requests:
@@ -123,7 +124,7 @@ def test_what_is_listed_stays():
     assert with_model(comments, "a") == comments + "\n" + with_model("", "a")
 
 
-@pytest.mark.parametrize("text", ["model_config_list {", "hello", "custom_model_config { }", 'model_config_list { config { '])
+@pytest.mark.parametrize("text", ["model_config_list {", "hello", "custom_model_config { }"])
 def test_what_is_no_list_is_left_alone(text, classifier_run, tmp_path):
     with pytest.raises(ValueError, match="models.config must be"):
         with_model(text, "a")

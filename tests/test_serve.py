@@ -1,4 +1,4 @@
-"""The server answers as TensorFlow Serving does, follows the folders, bears every client, and stops when it is told to."""
+"""The server answers as TensorFlow Serving does, follows the folders, bears every client, and stops when told to."""
 
 import asyncio
 import base64
@@ -21,6 +21,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from test_json_tensors import BODIES
 
 import app.http_server
@@ -119,6 +120,11 @@ def raw(client, data):
     return connection
 
 
+def until_closed(connection):
+    """All that the server sends before it closes a connection."""
+    return b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
 def metric(client, pattern):
     return sum(float(line.split()[-1]) for line in client.get("/metrics").text.splitlines() if re.match(pattern, line))
 
@@ -129,7 +135,8 @@ def test_rows_and_columns(client):
         assert rows.status_code == 200 and rows.headers["content-type"] == "application/json"
         assert [row["label"] for row in rows.json()["predictions"]] == ["short", "long"]
         columns = predict(client, {"inputs": {"text": ["好", "a long text"]}}, path).json()["outputs"]
-        assert columns == {name: [row[name] for row in rows.json()["predictions"]] for name in ("label", "probabilities")}
+        for name in ("label", "probabilities"):
+            assert columns[name] == [row[name] for row in rows.json()["predictions"]]
     np.testing.assert_allclose(columns["probabilities"][0], [1 / (1 + np.exp(-2)), 1 - 1 / (1 + np.exp(-2))], rtol=1e-6)
     assert predict(client, {"inputs": []}).json() == {"outputs": {"label": [], "probabilities": []}}
 
@@ -171,6 +178,7 @@ def test_status_and_metadata(client):
     ("GET", "/v1/models/none/metadata", 404, "Servable not found for request: Latest(none)"),
     ("GET", "/v1/models", 404, "Malformed request: GET /v1/models"),
     ("GET", "/v1/models/tiny:predict", 405, "Malformed request: GET /v1/models/tiny:predict"),
+    ("GET", "/v1/models/tiny/versions/1:predict", 405, "Malformed request: GET /v1/models/tiny/versions/1:predict"),
     ("POST", "/v1/models/tiny", 405, "Malformed request: POST /v1/models/tiny"),
     ("POST", "/v1/models/%ff%0a:predict", 404, "Servable not found for request: Latest(\ufffd\n)"),
 ])
@@ -190,24 +198,37 @@ def test_any_body_gets_an_answer_or_a_reason(client, body):
 
 def test_health_metrics_and_description(client):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
-    counts = {name: metric(client, pattern) for name, pattern in (
-        ("requests", 'fromzero_requests_total{model="tiny",status="200"}'), ("texts", 'fromzero_texts_total{model="tiny"}'),
-        ("rows", 'fromzero_batch_rows_sum{model="tiny"}'), ("seconds", 'fromzero_request_seconds_count{model="tiny"}'))}
+    added = {'fromzero_requests_total{model="tiny",status="200"}': 1, 'fromzero_texts_total{model="tiny"}': 3,
+             'fromzero_batch_rows_sum{model="tiny"}': 3, 'fromzero_request_seconds_count{model="tiny"}': 1}
+    before = {pattern: metric(client, pattern) for pattern in added}
     predict(client, {"instances": ["a", "b", "c"]})
-    for name, pattern, more in (("requests", 'fromzero_requests_total{model="tiny",status="200"}', 1),
-                                ("texts", 'fromzero_texts_total{model="tiny"}', 3),
-                                ("rows", 'fromzero_batch_rows_sum{model="tiny"}', 3),
-                                ("seconds", 'fromzero_request_seconds_count{model="tiny"}', 1)):
-        assert metric(client, pattern) == counts[name] + more, name
+    assert {pattern: metric(client, pattern) - before[pattern] for pattern in added} == added
     assert 'fromzero_queue_rows{model="tiny"} 0.0' in client.get("/metrics").text
+
+
+def test_the_description_says_what_is_accepted_and_what_comes_back(client):
     described = client.get("/openapi.json").json()
     assert described["openapi"] == "3.1.0"
     for path, methods in described["paths"].items():
         for method in methods:
             answer = client.request(method, path.format(version=1), content=b'{"instances": ["a"]}')
             assert answer.status_code == 200, path
-    bodies = described["paths"]["/v1/models/tiny:predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert {body["properties"]["signature_name"]["const"] for body in bodies["anyOf"]} == {"serving_default", "pick", "slow"}
+    post = described["paths"]["/v1/models/tiny:predict"]["post"]
+    asked, answered = (Draft202012Validator(found["content"]["application/json"]["schema"])
+                       for found in (post["requestBody"], post["responses"]["200"]))
+    b64 = {"b64": "/w=="}
+    for body in ({"instances": ["a", b64]}, {"instances": [{"text": "a"}]}, {"inputs": ["a"]}, {"inputs": {"text": []}},
+                 {"instances": [{"ids": [1], "name": b64}], "signature_name": "pick"},
+                 {"inputs": {"ids": [[0, 1]], "name": ["a"]}, "signature_name": "pick"},
+                 {"instances": [3], "signature_name": "slow"}, {"instances": ["a"], "signature_name": "serving_default"},
+                 {}, [], {"instances": []}, {"instances": "a"}, {"instances": ["a"], "inputs": ["a"]}, {"inputs": "a"},
+                 {"instances": [1]}, {"instances": [["a"]]}, {"instances": [{"text": "a", "b": "c"}]},
+                 {"instances": ["a"] * 1025}, {"instances": ["a" * 100_001]}, {"instances": [{"b64": "="}]},
+                 {"instances": ["a"], "signature_name": "none"}, {"instances": ["a"], "signature_name": "pick"},
+                 {"instances": [2**31], "signature_name": "slow"}, {"inputs": {"ids": [[0]]}, "signature_name": "pick"}):
+        answer = predict(client, body)
+        assert asked.is_valid(body) == (answer.status_code == 200), body
+        assert answered.is_valid(answer.json()) == (answer.status_code == 200), body
 
 
 def test_the_log_has_no_texts(client, caplog):
@@ -274,18 +295,15 @@ def test_slow_and_vanished_clients(saved, monkeypatch):
     with served(saved / "1", body_timeout=0.3) as client:
         for beginning in (b"", b"POST /v1/mod", request[:-10], b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /"):
             with raw(client, beginning) as connection:
-                received = b""
-                while more := connection.recv(10_000):  # until the server closes it
-                    received += more
-                assert received.startswith(b"HTTP/1.1 200" if beginning.startswith(b"GET") else b"")
+                assert until_closed(connection)[:12] == (b"HTTP/1.1 200" if beginning.startswith(b"GET") else b"")
         with raw(client, request + b'{"instances"') as connection:
-            received = connection.recv(10_000)
+            received = until_closed(connection)
             assert received.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.3 s" in received
-            assert connection.recv(10_000) == b""
-        with raw(client, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000) as connection, contextlib.suppress(OSError):
-            assert connection.recv(10_000) == b""
+        with contextlib.suppress(ConnectionError):  # reset
+            with raw(client, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000) as connection:
+                assert until_closed(connection) == b""
         with raw(client, b"\x16\x03\x01\x00") as connection:
-            assert connection.recv(10_000).startswith(b"HTTP/1.1 400")
+            assert until_closed(connection).startswith(b"HTTP/1.1 400")
         raw(client, request).close()  # in the middle of the body
         with held(client) as begun:
             with raw(client, request + b'{"instances": ["a"]}'):
@@ -308,7 +326,8 @@ def test_new_versions_are_found_and_broken_ones_left(saved, tmp_path, caplog):
         until(lambda: client.get("/v1/models/tiny/versions/1").status_code == 404)
         assert predict(client, {"instances": ["a"]}, "/v1/models/tiny/versions/1:predict").status_code == 404
         with caplog.at_level(logging.WARNING, "app.serve"):
-            shutil.copytree(saved / "1", folder / "11", ignore=lambda *_: {"variables"})
+            shutil.copytree(saved / "1", folder / "copy", ignore=lambda *_: {"variables"})
+            (folder / "copy").rename(folder / "11")
             until(lambda: client.get("/v1/models/tiny").json()["model_version_status"][0]["state"] == "END")
             (folder / "12").mkdir()  # without a model
             (folder / "latest").mkdir()
@@ -353,7 +372,8 @@ def test_mistakes_are_one_line(saved, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for arguments, rule in (([], "name at least one export"), ([saved, "--port", port], "a free port"),
-                                ([saved, "--port", "70000"], "a free port"), ([saved, "--host", "256.0.0.1"], "an address"),
+                                ([saved, "--port", "70000"], "a free port"),
+                                ([saved, "--host", "256.0.0.1"], "an address of this machine"),
                                 ([tmp_path / "nowhere", "--port", 0], "an export is a folder of SavedModels"),
                                 ([tmp_path / "broken", "--port", 0], "can be loaded: see above"),
                                 ([saved, tmp_path / "other" / "tiny", "--port", 0], "a name of its own"),
@@ -385,7 +405,7 @@ def test_a_real_export_in_a_process_of_its_own(exported, classifier_run, saved):
             answer = client.post("/v1/models/sentiment:predict", json={"inputs": texts}).json()["outputs"]
             expected = load_classifier(classifier_run).probabilities(texts)
             np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
-            ids = client.post("/v1/models/sentiment:predict", json={"signature_name": "token_ids", "instances": [[1, 2]]})
+            ids = predict(client, {"signature_name": "token_ids", "instances": [[1, 2]]}, "/v1/models/sentiment:predict")
             assert ids.status_code == 200 and set(ids.json()["predictions"][0]) == {"label", "probabilities", "score"}
             # Stopped in the middle of a request: it is answered nevertheless.
             answers = []
