@@ -9,21 +9,6 @@ import time
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
-class Batching:
-    """How requests are put together.
-
-    Attributes:
-        max_batch_size: rows that the model answers at once; a larger request is answered in parts.
-        wait: seconds that the first of a batch waits for company while the model is free.
-        max_queue: rows that may wait; while so many do, further requests are refused.
-    """
-
-    max_batch_size: int = 32
-    wait: float = 0.002
-    max_queue: int = 512
-
-
 class QueueFull(Exception):
     """The request was not taken in; `seconds` is about how long those that wait will take."""
 
@@ -76,7 +61,7 @@ class BatchingQueue:
 
         Args:
             run: function of an `app.served_models.Signature` and {input: np.ndarray} to {output: np.ndarray}.
-            batching: `Batching`.
+            batching: `app.service_settings.Batching`.
             observe_batch: is told how many rows each batch has.
         """
         self.run, self.batching, self.observe_batch = run, batching, observe_batch
@@ -144,7 +129,7 @@ class BatchingQueue:
             while True:
                 while not self._parts and not self._closed:
                     self._changed.wait()
-                deadline = self._parts[0].arrived + self.batching.wait if self._parts else 0
+                deadline = self._parts[0].arrived + self.batching.wait_ms / 1000 if self._parts else 0
                 while self.rows < size and not self._closed and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
                 batch, others, rows = [], collections.deque(), 0

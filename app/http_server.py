@@ -68,4 +68,4 @@ def http_server(app, stop_seconds):
     """
     return uvicorn.Server(uvicorn.Config(
         app, interface="asgi3", http=Protocol, ws="none", lifespan="on", log_config=None, log_level="warning",
-        access_log=False, server_header=False, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=math.ceil(stop_seconds)))
+        access_log=False, server_header=False, timeout_keep_alive=60, limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=math.ceil(stop_seconds)))

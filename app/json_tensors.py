@@ -20,25 +20,6 @@ class BadInput(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a request may be.
-
-    Attributes:
-        max_body_bytes: of a body.
-        max_texts: strings of one input, or its rows.
-        max_text_length: characters of a string, or bytes where it comes as base64.
-        timeout: seconds from the last byte of a request to its answer.
-        body_timeout: seconds for a body to arrive.
-    """
-
-    max_body_bytes: int = 4 * 2**20
-    max_texts: int = 1024
-    max_text_length: int = 100_000
-    timeout: float = 30.0
-    body_timeout: float = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
 class Asked:
     """What a body asks: `signature`, `inputs` {name: np.ndarray}, whether in rows, and how many texts or rows it has."""
 
@@ -54,7 +35,7 @@ def read_request(body, signatures, limits):
     Args:
         body: bytes.
         signatures: {name: `app.served_models.Signature`}.
-        limits: `Limits`.
+        limits: `app.service_settings.Limits`.
 
     Returns:
         `Asked`.

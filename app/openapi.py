@@ -12,7 +12,7 @@ def description(models, limits):
 
     Args:
         models: {name: `app.served_models.ServedModel`}; of each the version that answers now is described.
-        limits: `app.json_tensors.Limits`.
+        limits: `app.service_settings.Limits`.
     """
     paths = {"/healthz": _get("The process is alive."), "/readyz": _get("Every model is loaded."),
              "/metrics": _get("Prometheus metrics.", "text/plain"), "/openapi.json": _get("This description.")}

@@ -31,12 +31,12 @@ REFUSED_BY_MODEL = (tf.errors.InvalidArgumentError, tf.errors.FailedPrecondition
                     tf.errors.NotFoundError, tf.errors.UnimplementedError)
 
 
-def application(models, limits, metrics, poll=2.0):
+def application(models, limits, metrics, poll):
     """The ASGI application.
 
     Args:
         models: {name: `app.served_models.ServedModel`}.
-        limits: `app.json_tensors.Limits`.
+        limits: `app.service_settings.Limits`.
         metrics: `app.service_metrics.ServiceMetrics`.
         poll: seconds between two looks for new versions.
     """

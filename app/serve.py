@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from app.service_settings import Batching, Limits
 from app.terminal import check_at_least, console, import_tensorflow
 
 
@@ -17,13 +18,13 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
-    max_batch_size: int = 32,
-    batch_wait_ms: float = 2.0,
-    max_queue: int = 512,
-    max_texts: int = 1024,
-    max_text_length: int = 100_000,
-    max_body_bytes: int = 4 * 2**20,
-    timeout: float = 30.0,
+    max_batch_size: int = Batching.max_batch_size,
+    batch_wait_ms: float = Batching.wait_ms,
+    max_queue: int = Batching.max_queue,
+    max_texts: int = Limits.max_texts,
+    max_text_length: int = Limits.max_text_length,
+    max_body_bytes: int = Limits.max_body_bytes,
+    timeout: float = Limits.timeout,
     poll_seconds: float = 2.0,
 ) -> None:
     """Serve exported SavedModels over HTTP, as TensorFlow's Model Server does over REST.
@@ -65,21 +66,19 @@ def serve(
         import_tensorflow()
         if sys.modules["keras"] is None:
             del sys.modules["keras"]
-        from app.batching_queue import Batching
         from app.http_server import http_server
-        from app.json_tensors import Limits
         from app.rest import application
         from app.served_models import load_models
         from app.service_metrics import ServiceMetrics
 
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
         metrics = ServiceMetrics()
-        models = load_models(exports, Batching(max_batch_size, batch_wait_ms / 1000, max_queue), metrics.observe_batch)
+        models = load_models(exports, Batching(max_batch_size, batch_wait_ms, max_queue), metrics.observe_batch)
         limits = Limits(max_body_bytes, max_texts, max_text_length, timeout)
         server = http_server(application(models, limits, metrics, poll_seconds), timeout)
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again at its end
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         _show(models, listener)
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again at its end: all is well then
-            signal.signal(number, lambda *_: None)
         server.run(sockets=[listener])
 
 

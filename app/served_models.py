@@ -119,7 +119,7 @@ class ServedModel:
 
         Args:
             folder: a folder of versions 1, 2, …, or one of them, which is then served alone.
-            batching: `app.batching_queue.Batching`.
+            batching: `app.service_settings.Batching`.
             observe_batch: function of the model's name and how many rows a batch has.
 
         Raises:
@@ -217,5 +217,5 @@ async def watch(models, seconds):
         for model in models.values():
             try:
                 await model.refresh()
-            except OSError as error:  # a folder that vanishes while it is read
-                log.warning("the versions of %s cannot be read: %s", model.name, error)
+            except Exception:  # such as a folder that vanishes while it is read; the next look may go well
+                log.exception("looking for new versions of %s failed", model.name)

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app.batching_queue import Batching, BatchingQueue, QueueFull
+from app.batching_queue import BatchingQueue, QueueFull
+from app.service_settings import Batching
 
 LENGTHS = SimpleNamespace(name="lengths", batches=True)
 ALONE = SimpleNamespace(name="alone", batches=False)
@@ -66,7 +67,7 @@ def test_what_waits_is_answered_together_and_everybody_gets_his_own():
 def test_a_free_model_waits_for_company():
     async def clients():
         model = Model()
-        queue = BatchingQueue(model.run, Batching(max_batch_size=2, wait=30))
+        queue = BatchingQueue(model.run, Batching(max_batch_size=2, wait_ms=30_000))
         answers = [queue.put(LENGTHS, texts(text)) for text in ("a", "bb")]  # as soon as the batch is full
         assert [(await answer)["length"].tolist() for answer in answers] == [[1], [2]]
         assert model.batches == [["a", "bb"]]

@@ -26,12 +26,11 @@ from test_json_tensors import BODIES
 
 import app.http_server
 from app.__main__ import main
-from app.batching_queue import Batching
 from app.classifier import load_classifier
-from app.json_tensors import Limits
 from app.rest import application
 from app.served_models import load_models
 from app.service_metrics import ServiceMetrics
+from app.service_settings import Batching, Limits
 
 ROOT = Path(__file__).parents[1]
 
