@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "measure a run: accuracy and calibration, perplexity, BLEU and ROUGE, exact match, HR and NDCG",
     "predict": "classify, write, answer or recommend: from the command line, standard input or a file",
     "export": "write a SavedModel that takes raw strings",
+    "serve": "answer over HTTP from exported SavedModels, by TensorFlow Serving's REST interface",
     "doctor": "say what is installed, what would go wrong, and how to mend it",
 }
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

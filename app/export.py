@@ -37,8 +37,9 @@ def export(
     Of a recommender, serving_default takes history, tf.string (batch, n), titles in order of time, padded with "", and
     gives titles, string (batch, 10), and scores float32 (batch, 10), the probability that each comes next.
 
-    Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people. Before the folder gets
-    its name, a process with TensorFlow alone must load it and answer as the run does.
+    Tokenizer and labels are inside; assets.extra/ has fromzero.json and labels.txt for people, and a request for each
+    signature that servers warm up with. Before the folder gets its name, a process with TensorFlow alone must load it
+    and answer as the run does. models.config, in the folder above NAME, lists the model for TensorFlow's Model Server.
 
     Args:
         run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
@@ -73,8 +74,10 @@ def export(
     load_tensorflow()
     import tensorflow as tf
 
+    from app.model_server import WARMUP, write_warmup
     from models.run_folder import whole, write_json
 
+    _listing(to)  # a models.config that cannot be read is an error before the work
     servable = _servable(Path(run), kind, drawing, search)
     with whole(to) as temporary:
         try:
@@ -89,6 +92,10 @@ def export(
             labels = "".join(f"{name}\n" for name in servable.about["labels"])
             (extra / "labels.txt").write_text(labels, encoding="utf-8")
         write_json(extra / "fromzero.json", {**servable.about, "tensorflow": tf.__version__})
+        # One text of each language: as many as EXAMPLES would keep a server from starting.
+        write_warmup(extra / WARMUP, to.absolute().parent.name, {
+            signature: {name: (values[:2], dtype) for name, (values, dtype) in inputs.items()}
+            for signature, inputs in servable.inputs.items()})
     console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
     console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives the same "
                   f"answers (largest difference of a number {difference:.1e}).")
@@ -97,11 +104,32 @@ def export(
         for name, (values, _) in servable.inputs["serving_default"].items()))
     console.print(f"SavedModel: {to}\n"
                   f'  tf.saved_model.load("{to}").signatures["serving_default"]({inputs})', markup=False)
+    if listing := _listing(to):
+        path, text = listing
+        with whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        console.print(f"listed for Model Server in {path}", markup=False)
     return operations
 
 
+def _listing(to):
+    """The models.config to list the model in and its text then; None where it is listed or has no version number."""
+    from app.model_server import with_model
+
+    to = to.absolute()
+    path, name = to.parent.parent / "models.config", to.parent.name
+    if not to.name.isdecimal() or not name:
+        return None
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        text = with_model(before, name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; mend it or choose another --to") from error
+    return None if text == before else (path, text)
+
+
 def _servable(run, kind, drawing, search):
-    """The `app.serving.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
+    """The `app.servables.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
     import tensorflow as tf
 
     from app.answerer import load_answerer
@@ -109,8 +137,8 @@ def _servable(run, kind, drawing, search):
     from app.extractor import load_extractor
     from app.generator import load_generator
     from app.recommender import load_recommender
-    from app.serving import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
-                             servable_recommender, servable_writer)
+    from app.servables import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
+                               servable_recommender, servable_writer)
     from app.writer import load_writer
     from models.generation import Sampling
 

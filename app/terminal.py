@@ -53,14 +53,11 @@ def show_report(skipped, json_path):
     console.print(f"report: {json_path}", markup=False)
 
 
-def load_tensorflow():
+def import_tensorflow():
     """Imports TensorFlow without its start-up notes.
 
     The first of them go straight to file descriptor 2 before any logger exists, at the import and when devices are
     first looked at; if the import fails they are shown. The later ones obey TF_CPP_MIN_LOG_LEVEL (app/__init__.py).
-
-    Raises:
-        ValueError: Keras is set to another backend.
     """
     if "tensorflow" not in sys.modules:
         sys.stderr.flush()
@@ -79,6 +76,15 @@ def load_tensorflow():
             finally:
                 os.dup2(descriptor, 2)
                 os.close(descriptor)
+
+
+def load_tensorflow():
+    """Imports TensorFlow in this way, and Keras on top of it.
+
+    Raises:
+        ValueError: Keras is set to another backend.
+    """
+    import_tensorflow()
     import keras
 
     if keras.backend.backend() != "tensorflow":

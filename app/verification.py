@@ -59,7 +59,7 @@ def verify(folder, operations, servable):
     Args:
         folder: the SavedModel.
         operations: names of its operations.
-        servable: the `app.serving.Servable` that was saved.
+        servable: the `app.servables.Servable` that was saved.
 
     Returns:
         The largest difference of a number.

@@ -20,10 +20,10 @@ from benchmarks.peers import measure_sets
 
 # Minutes of training, options of `prepare`, of `pretrain` and of both `prepare` and `evaluate`.
 SETS = {
-    "tinyshakespeare": (20, {"characters": True, "sequence_length": 256},
-                        {"num_layers": 4, "hidden_dim": 192, "batch_size": 16, "dropout": 0.1}, {"whole_files": True}),
-    "wikitext2": (60, {"keep_case": True, "sequence_length": 256},
-                  {"num_layers": 4, "hidden_dim": 192, "batch_size": 16, "dropout": 0.1}, {}),
+    "tinyshakespeare": (10, {"characters": True, "sequence_length": 256},
+                        {"num_layers": 4, "batch_size": 16, "dropout": 0.1}, {"whole_files": True}),
+    "wikitext2": (45, {"keep_case": True, "sequence_length": 256},
+                  {"num_layers": 4, "batch_size": 16, "dropout": 0.1}, {}),
 }
 HEADING = re.compile("= [^=].*[^=] =")  # of an article, not of a part of one
 FIGURES = ("n_examples", "tokens", "words", "characters", "unknown", "loss", "word_perplexity", "bits_per_character")

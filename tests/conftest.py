@@ -108,6 +108,17 @@ def classifier_run(pretrained_run, labelled_csv, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported(classifier_run, tmp_path_factory):
+    """`classifier_run` as export/sentiment/1, and its operations; export/models.config lists another model, "mine"."""
+    from app.export import export
+
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "models.config").write_text('model_config_list {\n  config { name: "mine" base_path: "/m" }\n}\n')
+    operations = export(classifier_run, to=folder / "sentiment" / "1")
+    return folder / "sentiment" / "1", operations
+
+
+@pytest.fixture(scope="session")
 def gpt_run(tmp_path_factory):
     """A GPT, 2 layers × 32, rows of 64, that knows the texts of BY_HEART."""
     from app.prepare import prepare

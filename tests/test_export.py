@@ -17,19 +17,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from app.classifier import load_classifier
 from app.export import export
-from app.serving import servable_classifier
+from app.servables import servable_classifier
 from app.verification import PYTHON_OPERATIONS, list_operations, verify
 from data.batching import cleaned, encode_examples
 from data.sources import clean_text
 
 TEXTS = ["a good film", "这是一个很好的产品", "", "  BAD,  bad… movie!", "\x00 😀", "very " * 500]
-
-
-@pytest.fixture(scope="module")
-def exported(classifier_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export") / "sentiment" / "1"
-    operations = export(classifier_run, to=folder)
-    return folder, operations
 
 
 @pytest.fixture(scope="module")

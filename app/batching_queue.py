@@ -1,0 +1,170 @@
+"""Requests of many clients in, batches for one model, and every client's own answer out."""
+
+import asyncio
+import collections
+import dataclasses
+import threading
+import time
+
+import numpy as np
+
+
+class QueueFull(Exception):
+    """The request was not taken in; `seconds` is about how long those that wait will take."""
+
+    def __init__(self, seconds):
+        super().__init__("too many texts are waiting for this model")
+        self.seconds = seconds
+
+
+class _Request:
+    """A future and the answers to the parts of a request, as far as they are there."""
+
+    def __init__(self, parts):
+        self.loop = asyncio.get_running_loop()
+        self.future = self.loop.create_future()
+        self.answers = [None] * parts
+        self.missing = parts
+
+    def receive(self, part, answer):
+        """Runs on the event loop, as all that touches the future does."""
+        if self.future.done():
+            return
+        if isinstance(answer, Exception):
+            self.future.set_exception(answer)
+            return
+        self.answers[part] = answer
+        self.missing -= 1
+        if not self.missing:
+            self.future.set_result({name: np.concatenate([answer[name] for answer in self.answers])
+                                    for name in answer} if len(self.answers) > 1 else answer)
+
+
+@dataclasses.dataclass
+class _Part:
+    """At most a batch of one request. Parts with equal keys may be answered together."""
+
+    request: _Request
+    number: int
+    key: object
+    signature: object
+    inputs: dict
+    rows: int
+    arrived: float
+
+
+class BatchingQueue:
+    """One thread that runs a model, and what waits for it."""
+
+    def __init__(self, run, batching, observe_batch=lambda rows: None):
+        """Starts the thread.
+
+        Args:
+            run: function of an `app.served_models.Signature` and {input: np.ndarray} to {output: np.ndarray}.
+            batching: `app.service_settings.Batching`.
+            observe_batch: is told how many rows each batch has.
+        """
+        self.run, self.batching, self.observe_batch = run, batching, observe_batch
+        self.rows = 0  # that wait
+        self._seconds_a_row = 0.0
+        self._parts = collections.deque()
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def put(self, signature, inputs):
+        """Takes a request in; called on the event loop.
+
+        Args:
+            signature: what is asked.
+            inputs: {input: np.ndarray}, the first axes equal where the signature `batches`.
+
+        Returns:
+            A future of {output: np.ndarray}; whoever cancels it gives the request up.
+
+        Raises:
+            QueueFull: enough are waiting.
+        """
+        size = self.batching.max_batch_size
+        rows = next(iter(inputs.values())).shape[0] if signature.batches else 1
+        if signature.batches and rows:
+            shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
+            key, starts = (signature.name, shapes), range(0, rows, size)
+        else:
+            key, starts = object(), [0]  # equal to no other
+        request = _Request(len(starts))
+        with self._changed:
+            if self.rows >= self.batching.max_queue:
+                raise QueueFull(self.rows * self._seconds_a_row)
+            for number, start in enumerate(starts):
+                part = inputs if len(starts) == 1 else {
+                    name: array[start : start + size] for name, array in inputs.items()}
+                self._parts.append(_Part(request, number, key, signature, part, min(size, rows - start),
+                                         time.monotonic()))
+            self.rows += rows
+            self._changed.notify()
+        return request.future
+
+    def close(self, seconds=None):
+        """Answers what waits, then ends the thread; blocks until then, or so long at most."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(seconds)
+
+    def _work(self):
+        while batch := self._next_batch():
+            started = time.monotonic()
+            self.observe_batch(sum(part.rows for part in batch))
+            answers = self._answers(batch)
+            self._seconds_a_row += 0.1 * ((time.monotonic() - started) / sum(part.rows or 1 for part in batch)
+                                          - self._seconds_a_row)
+            batch[0].request.loop.call_soon_threadsafe(_deliver, batch, answers)
+
+    def _next_batch(self):
+        """The first part that waits and those that fit to it; an empty list when the queue is closed and empty."""
+        size = self.batching.max_batch_size
+        with self._changed:
+            while True:
+                while not self._parts and not self._closed:
+                    self._changed.wait()
+                deadline = self._parts[0].arrived + self.batching.wait_ms / 1000 if self._parts else 0
+                while self.rows < size and not self._closed and (left := deadline - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                batch, others, rows = [], collections.deque(), 0
+                for part in self._parts:
+                    if part.request.future.done():  # given up, or another part has failed
+                        continue
+                    if not batch or part.key == batch[0].key and rows + part.rows <= size:
+                        batch.append(part)
+                        rows += part.rows
+                    else:
+                        others.append(part)
+                self._parts, self.rows = others, sum(part.rows for part in others)
+                if batch or self._closed:
+                    return batch
+
+    def _answers(self, batch):
+        """For each part its outputs or the exception that answering it raised."""
+        if len(batch) > 1:
+            counts = [part.rows for part in batch]
+            together = {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
+            outputs = self._attempt(batch[0].signature, together)
+            if not isinstance(outputs, Exception) and all(len(array) == sum(counts) for array in outputs.values()):
+                ends = np.cumsum(counts)
+                return [{name: array[end - count : end] for name, array in outputs.items()}
+                        for count, end in zip(counts, ends)]
+            # One of them spoilt it for the others: each alone.
+        return [self._attempt(part.signature, part.inputs) for part in batch]
+
+    def _attempt(self, signature, inputs):
+        try:
+            return self.run(signature, inputs)
+        except Exception as error:  # whatever it is, the one who asked must hear of it and the thread must go on
+            return error
+
+
+def _deliver(batch, answers):
+    for part, answer in zip(batch, answers, strict=True):
+        part.request.receive(part.number, answer)

@@ -1,0 +1,223 @@
+"""HTTP requests in, a model's answers out: TensorFlow Serving's REST interface, health, metrics and its description.
+
+https://www.tensorflow.org/tfx/serving/api_rest; without classify, regress and labels of versions.
+"""
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import math
+import time
+
+import prometheus_client
+import tensorflow as tf
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.batching_queue import QueueFull
+from app.json_tensors import BadInput, read_request, write_answer
+from app.openapi import description
+from app.served_models import watch
+
+log = logging.getLogger("app.serve")
+SMALL_BODY = 2**16  # bytes that are read on the event loop; a larger body would keep other clients waiting
+# What operations raise for values that they cannot take.
+REFUSED_BY_MODEL = (tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, tf.errors.OutOfRangeError,
+                    tf.errors.NotFoundError, tf.errors.UnimplementedError)
+
+
+def application(models, limits, metrics, poll):
+    """The ASGI application.
+
+    Args:
+        models: {name: `app.served_models.ServedModel`}.
+        limits: `app.service_settings.Limits`.
+        metrics: `app.service_metrics.ServiceMetrics`.
+        poll: seconds between two looks for new versions.
+    """
+    service = Service(models, limits, metrics, poll)
+    names = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
+    routes = [*(Route(f"{path}:predict", service.predict, methods=["POST"]) for path in names),
+              *(Route(f"{path}/metadata", service.metadata) for path in names),
+              *(Route(path, service.status) for path in names),
+              Route("/healthz", service.healthz), Route("/readyz", service.readyz),
+              Route("/metrics", service.metrics_page), Route("/openapi.json", service.openapi)]
+    app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={
+        BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug})
+    app.router.redirect_slashes = False
+    return functools.partial(_observed, app, models, metrics)
+
+
+async def _observed(app, models, metrics, scope, receive, send):
+    """Counts and logs a request: method, path, status, milliseconds and number of texts, and nothing of its body."""
+    if scope["type"] != "http":
+        await app(scope, receive, send)
+        return
+    started, status = time.perf_counter(), 499
+
+    async def send_and_see(message):
+        nonlocal status
+        status = message.get("status", status)
+        await send(message)
+
+    scope.setdefault("state", {})["texts"] = 0
+    try:
+        await app(scope, receive, send_and_see)
+    finally:
+        seconds, texts = time.perf_counter() - started, scope["state"]["texts"]
+        name = scope.get("path_params", {}).get("name")
+        if name is not None:
+            metrics.observe_request(name if name in models else "", status, seconds, texts)
+        path = scope["raw_path"].decode("ascii", "replace")
+        log.info("%s %.200s %d %.1f ms, texts: %d", scope["method"], path, status, 1000 * seconds, texts)
+
+
+def _error(status, reason, headers=None):
+    """TensorFlow Serving's form of an error."""
+    return Response(json.dumps({"error": str(reason)}), status, headers, "application/json")
+
+
+async def _bad_input(request, error):
+    return _error(400, error)
+
+
+async def _http_error(request, error):
+    is_ours = error.detail not in ("Not Found", "Method Not Allowed")
+    reason = error.detail if is_ours else f"Malformed request: {request.method} {request.url.path}"
+    return _error(error.status_code, reason, error.headers)
+
+
+async def _gone(request, error):
+    return Response(status_code=499)  # nobody reads it; for the log
+
+
+async def _bug(request, error):
+    return _error(500, "the server has a bug: its log says which")
+
+
+class Service:
+    """The endpoints."""
+
+    def __init__(self, models, limits, metrics, poll):
+        self.models, self.limits, self.metrics, self.poll = models, limits, metrics, poll
+        for model in models.values():
+            metrics.queue.labels(model.name).set_function(lambda model=model: model.current.queue.rows)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app):
+        """Watches the folders while the server runs."""
+        watching = asyncio.create_task(watch(self.models, self.poll))
+        yield
+        watching.cancel()
+        for model in self.models.values():
+            model.current.queue.close(seconds=5)
+
+    async def healthz(self, request):
+        """The process is alive."""
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(self, request):
+        """Every model is loaded: no request is answered earlier."""
+        return JSONResponse({"status": "ready"})
+
+    async def metrics_page(self, request):
+        """Prometheus's text format."""
+        return Response(self.metrics.text(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request):
+        """What the server offers, OpenAPI 3.1."""
+        return JSONResponse(description(self.models, self.limits))
+
+    async def status(self, request):
+        """GetModelStatus: of all versions, the newest first, or of one."""
+        name, wanted = request.path_params["name"], request.path_params.get("version")
+        if request.url.path.endswith(":predict"):
+            raise HTTPException(405, headers={"Allow": "POST"})
+        if name not in self.models:
+            raise HTTPException(404, f"Could not find any versions of model {name}")
+        model = self.models[name]
+        found = {number: ("AVAILABLE" if version is model.current else "UNLOADING", "OK", "")
+                 for number, version in model.versions.items()}
+        found |= {number: ("END", "UNKNOWN", "it cannot be loaded: the server's log says why")
+                  for number in model.broken if number not in found}
+        found = [{"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
+                 for number, (state, code, message) in sorted(found.items(), reverse=True)
+                 if wanted in (None, str(number))]
+        if not found:
+            raise HTTPException(404, f"Could not find version {wanted} of model {name}")
+        return JSONResponse({"model_version_status": found})
+
+    async def metadata(self, request):
+        """GetModelMetadata: the signatures."""
+        version = self._version(request)
+        return JSONResponse({
+            "model_spec": {"name": request.path_params["name"], "signature_name": "", "version": str(version.number)},
+            "metadata": {"signature_def": {"signature_def": version.metadata}}})
+
+    async def predict(self, request):
+        """Predict, in rows or in columns."""
+        body = await self._body(request)
+        with self._version(request).in_use() as version:
+            read = functools.partial(read_request, body, version.signatures, self.limits)
+            is_small = len(body) <= SMALL_BODY
+            asked = read() if is_small else await asyncio.to_thread(read)
+            request.state.texts = asked.texts
+            outputs = await self._outputs(request, version, asked)
+            write = functools.partial(write_answer, outputs, asked.in_rows)
+            return Response(write() if is_small else await asyncio.to_thread(write), media_type="application/json")
+
+    def _version(self, request):
+        name, number = request.path_params["name"], request.path_params.get("version")
+        model = self.models.get(name)
+        if model and number in (None, str(model.current.number)):
+            return model.current
+        wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise HTTPException(404, f"Servable not found for request: {wanted}")
+
+    async def _body(self, request):
+        """The whole body. Of one that is too large the rest is read and forgotten: until then its sender reads nothing."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(self.limits.body_timeout):
+                async for part in request.stream():
+                    size += len(part)
+                    if size <= self.limits.max_body_bytes:
+                        parts.append(part)
+        except TimeoutError as error:
+            raise HTTPException(408, f"the body did not arrive within {self.limits.body_timeout:g} s",
+                                {"Connection": "close"}) from error
+        if size > self.limits.max_body_bytes:
+            raise HTTPException(413, f"a body may have at most {self.limits.max_body_bytes} bytes (--max-body-bytes). "
+                                     f"Received: {size}")
+        return b"".join(parts)
+
+    async def _outputs(self, request, version, asked):
+        """What the model answers, unless the time is up or nobody listens any more."""
+        try:
+            answer = version.queue.put(asked.signature, asked.inputs)
+        except QueueFull as full:
+            raise _busy(full, full.seconds) from full
+        gone = asyncio.ensure_future(request.receive())  # after a body comes nothing but the end of the connection
+        try:
+            await asyncio.wait({answer, gone}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            if gone.done():
+                raise ClientDisconnect
+            raise HTTPException(504, f"the answer took more than {self.limits.timeout:g} s (--timeout)")
+        except REFUSED_BY_MODEL as error:
+            raise BadInput(f"the model cannot take these inputs: {error.message[:500]}") from error
+        except tf.errors.ResourceExhaustedError as error:
+            raise _busy("there is too little memory for this request", 1) from error
+        finally:
+            answer.cancel()
+            gone.cancel()
+
+
+def _busy(reason, seconds):
+    return HTTPException(503, str(reason), {"Retry-After": str(max(1, math.ceil(seconds)))})

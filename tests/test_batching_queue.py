@@ -1,0 +1,148 @@
+"""Requests that wait are answered together, each with its own answer, and no more wait than may."""
+
+import asyncio
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from app.batching_queue import BatchingQueue, QueueFull
+from app.service_settings import Batching
+
+LENGTHS = SimpleNamespace(name="lengths", batches=True)
+ALONE = SimpleNamespace(name="alone", batches=False)
+
+
+class Model:
+    """Says how long texts are; works only while `may_work` is set; refuses batches that hold "bad"."""
+
+    def __init__(self):
+        self.batches, self.may_work, self.works = [], threading.Event(), threading.Event()
+        self.may_work.set()
+
+    def run(self, signature, inputs):
+        self.works.set()
+        assert self.may_work.wait(30)
+        texts = inputs["text"]
+        self.batches.append(texts.tolist())
+        if "bad" in texts:
+            raise ValueError("bad")
+        return {"length": np.array([len(text) for text in texts.flat]).reshape(texts.shape)}
+
+
+def texts(*values):
+    return {"text": np.array(values, object)}
+
+
+@contextlib.contextmanager
+def busy_queue(model, **batching):
+    """A queue whose thread is busy with the text "first", so that what is put waits until `model.may_work`."""
+    rows = []
+    queue = BatchingQueue(model.run, Batching(**batching), rows.append)
+    queue.observed = rows
+    model.may_work.clear()
+    queue.first = queue.put(LENGTHS, texts("first"))
+    assert model.works.wait(30)
+    yield queue
+    model.may_work.set()
+    queue.close()
+
+
+def test_what_waits_is_answered_together_and_everybody_gets_his_own():
+    async def clients():
+        model = Model()
+        with busy_queue(model, max_batch_size=4) as queue:
+            answers = [queue.put(LENGTHS, texts(*"x" * count)) for count in (1, 2, 2)]
+            assert queue.rows == 5
+            model.may_work.set()
+            found = [(await answer)["length"].tolist() for answer in (queue.first, *answers)]
+            assert found == [[5], [1], [1, 1], [1, 1]] and queue.rows == 0
+        assert [len(batch) for batch in model.batches] == queue.observed == [1, 3, 2]
+
+    asyncio.run(clients())
+
+
+def test_a_free_model_waits_for_company():
+    async def clients():
+        model = Model()
+        queue = BatchingQueue(model.run, Batching(max_batch_size=2, wait_ms=30_000))
+        answers = [queue.put(LENGTHS, texts(text)) for text in ("a", "bb")]  # as soon as the batch is full
+        assert [(await answer)["length"].tolist() for answer in answers] == [[1], [2]]
+        assert model.batches == [["a", "bb"]]
+        queue.close()
+
+    asyncio.run(clients())
+
+
+def test_a_large_request_is_answered_in_parts():
+    async def client():
+        model = Model()
+        queue = BatchingQueue(model.run, Batching(max_batch_size=4))
+        answer = await queue.put(LENGTHS, texts(*("x" * n for n in range(11))))
+        assert answer["length"].tolist() == list(range(11))
+        assert [len(batch) for batch in model.batches] == [4, 4, 3]
+        none = await queue.put(LENGTHS, texts())
+        assert none["length"].tolist() == []
+        queue.close()
+
+    asyncio.run(client())
+
+
+def test_other_shapes_other_signatures_and_what_does_not_batch_are_answered_apart():
+    async def clients():
+        model = Model()
+        with busy_queue(model, max_batch_size=8) as queue:
+            wide = {"text": np.array([["aa", "b"]], object)}
+            answers = [queue.put(signature, given) for signature, given in (
+                (LENGTHS, texts("c")), (LENGTHS, wide), (SimpleNamespace(name="other", batches=True), texts("d")),
+                (ALONE, texts("e")), (ALONE, texts("f")), (LENGTHS, texts("g")))]
+            model.may_work.set()
+            assert [(await answer)["length"].tolist() for answer in answers] == [[1], [[2, 1]], [1], [1], [1], [1]]
+        assert model.batches[1:] == [["c", "g"], [["aa", "b"]], ["d"], ["e"], ["f"]]
+
+    asyncio.run(clients())
+
+
+def test_a_request_that_fails_spoils_no_other():
+    async def clients():
+        model = Model()
+        with busy_queue(model) as queue:
+            good, bad, another = (queue.put(LENGTHS, texts(text)) for text in ("good", "bad", "x"))
+            model.may_work.set()
+            assert (await good)["length"].tolist() == [4] and (await another)["length"].tolist() == [1]
+            with pytest.raises(ValueError, match="bad"):
+                await bad
+
+    asyncio.run(clients())
+
+
+def test_more_than_may_wait_is_refused_and_what_was_given_up_is_not_computed():
+    async def clients():
+        model = Model()
+        with busy_queue(model, max_queue=3, max_batch_size=2) as queue:
+            given_up, kept = queue.put(LENGTHS, texts("a", "b")), queue.put(LENGTHS, texts("c", "d"))
+            with pytest.raises(QueueFull) as refused:
+                queue.put(LENGTHS, texts("e"))
+            assert refused.value.seconds >= 0
+            given_up.cancel()
+            model.may_work.set()
+            assert (await kept)["length"].tolist() == [1, 1]
+            assert (await queue.put(LENGTHS, texts("f")))["length"].tolist() == [1]
+        assert model.batches == [["first"], ["c", "d"], ["f"]]
+
+    asyncio.run(clients())
+
+
+def test_a_queue_that_closes_answers_what_it_has():
+    async def clients():
+        model = Model()
+        with busy_queue(model) as queue:
+            answer = queue.put(LENGTHS, texts("last"))
+            model.may_work.set()
+            queue.close()
+            assert not queue._thread.is_alive()
+            assert (await answer)["length"].tolist() == [4]
+
+    asyncio.run(clients())
