@@ -10,6 +10,7 @@ from app.__main__ import main
 from app.export import export
 from app.generate import generate
 from app.generator import load_generator
+from app.history import continuations
 from data.causal import next_tokens
 from data.tokenizer import CLS, SEP
 from models.generation import Sampling
@@ -36,6 +37,15 @@ def test_it_goes_on_with_what_it_has_learned(gpt_run, capsys):
     assert generate(gpt_run, "this hotel", num_beams=3) == [TEXTS[1]]
     cut = generate(gpt_run, "my new", tokens=4, temperature=0)[0]
     assert len("my new") < len(cut) < len(TEXTS[3]) and TEXTS[3].startswith(cut)
+
+
+def test_what_a_training_shows_follows_its_weights(gpt_run):
+    generator = load_generator(gpt_run)
+    batch = {"token_ids": generator.beginning(tf.constant(TEXTS[:1]))}
+    (line,) = continuations(generator.model, generator.tokenizer, batch, beginning=6, tokens=40)
+    assert "".join(line.replace("…", "").split()) == "".join(TEXTS[0].split())
+    generator.model.set_weights([0 * weight for weight in generator.model.get_weights()])
+    assert continuations(generator.model, generator.tokenizer, batch, beginning=6, tokens=40) != [line]
 
 
 def test_a_seed_decides_and_every_text_of_a_count_has_its_own(gpt_run):
