@@ -81,7 +81,8 @@ def guesses(model, tokenizer, batch, count=3, tokens=24):
     return lines
 
 
-_generator = functools.lru_cache(maxsize=1)(Generator)  # of a training: its graph is traced once, not at every evaluation
+# A training's: its graph is traced once, not at every evaluation.
+_generator = functools.lru_cache(maxsize=1)(Generator)
 
 
 def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):

@@ -9,8 +9,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-# In a notebook it prints plain lines: Rich's own way there is a piece of HTML for every call, and what takes the place of
-# standard output calls itself a terminal, but keeps every state of a progress bar.
+# In a notebook it prints plain lines: Rich's own way there is a piece of HTML for every call, and what stands for standard
+# output calls itself a terminal, but keeps every state of a progress bar.
 console = Console(highlight=False, soft_wrap=True, force_jupyter=False,
                   force_terminal=False if "ipykernel" in sys.modules else None)
 

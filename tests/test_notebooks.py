@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom at its small size and finds what it must find; saved ones are fit to be read."""
+"""Every notebook runs from top to bottom at its small size and finds what it must; saved ones are fit to be read."""
 
 import re
 from pathlib import Path
@@ -56,19 +56,21 @@ def test_notebook_runs(path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(FOUND[path.stem]))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": path.parent}}).execute()
-    assert not [output.text for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
 
 
 @EACH
 def test_a_saved_notebook_is_fit_to_be_read(path):
-    """Run from top to bottom, its answers in it; no warnings, no colours of a terminal, no places or times of a machine."""
+    """Run from top to bottom, its answers in it; no warnings, no colours of a terminal, no places of a machine."""
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not any(cell.metadata for cell in notebook.cells) and path.stat().st_size < 300_000
     for output in (output for cell in cells for output in cell.outputs):
         assert output.output_type in ("stream", "display_data", "execute_result") and output.get("name") != "stderr"
-        for text in (output.get("text", ""), *(output.get("data", {}).get(f"text/{kind}", "") for kind in ("plain", "html"))):
+        data = output.get("data", {})
+        for text in (output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")):
             assert "\x1b" not in text
             assert not re.search(r"(?<![\w.:/<])/(?!v1/)\w+/[\w.]", text), f"an absolute path: {text}"
 
