@@ -15,7 +15,9 @@ def description(models, limits):
         limits: `app.service_settings.Limits`.
     """
     paths = {"/healthz": _get("The process is alive."), "/readyz": _get("Every model is loaded."),
-             "/metrics": _get("Prometheus metrics.", "text/plain"), "/openapi.json": _get("This description.")}
+             "/metrics": _get("Prometheus metrics.", "text/plain"), "/openapi.json": _get("This description."),
+             "/": _get("A page to try the models.", "text/html"),
+             "/models.json": _get("The models, their signatures and what their exports say of themselves.")}
     for name, model in models.items():
         for path, parameters in ((f"/v1/models/{name}", []), (f"/v1/models/{name}/versions/{{version}}", [VERSION])):
             paths[path] = _get(f"The state of the versions of {name}.", parameters=parameters, errors=(404,))
