@@ -144,12 +144,15 @@ def test_labels_and_bars(visit):
     expect(page.locator("main")).to_match_aria_snapshot("""
         - group "Model":
           - radio /reviews version 1 Text → Label, Probabilities, Score/ [checked]
-          - radio /gpt/
+          - radio "gpt version 1 Beginning → Text"
           - radio /answers version 1 Question, Text that may have the answer → Answer, Score, Place/
-          - radio /films version 1 Titles so far → Scores, Titles/
+          - radio /films version 1 Titles so far → Titles, Scores/
           - radio "numbers version 1 x → sum"
         - textbox "Text": a good film
-        - button "Try it"
+        - paragraph:
+          - button "Try it"
+          - text: or Ctrl+Enter
+        - alert
         - region "Answer":
           - heading "Answer" [level=2]
           - paragraph:
@@ -160,7 +163,7 @@ def test_labels_and_bars(visit):
             - rowgroup:
               - row "positive 90.0 %"
               - row "negative 6.0 %"
-              - row /neither/
+              - row "<b>neither</b> 4.0 %"
         """)
     assert page.locator("#answer").get_attribute("aria-live") == "polite"
     assert page.locator("html").get_attribute("lang") == "en"

@@ -7,9 +7,8 @@ const WORDS = {
     oneALine: "One a line, in order of time.", asJson: "As JSON: numbers, or lists of them.",
     "tensor.text": "Text", "tensor.pair": "Second text", "tensor.prompt": "Beginning", "tensor.question": "Question",
     "tensor.context": "Text that may have the answer", "tensor.history": "Titles so far", "tensor.label": "Label",
-    "tensor.probabilities": "Probabilities", "tensor.score": "Score", "tensor.scores": "Scores",
-    "tensor.text_written": "Written text", "tensor.answer": "Answer", "tensor.start": "Place",
-    "tensor.titles": "Titles",
+    "tensor.probabilities": "Probabilities", "tensor.text_written": "Written text", "tensor.answer": "Answer",
+    "tensor.titles": "Titles", "tensor.score": "Score", "tensor.scores": "Scores", "tensor.start": "Place",
     unreachable: "The server does not answer. Does it still run?", unreadable: "The server's answer cannot be read.",
     noJson: "“{}” must be JSON, such as 3 or [1, 2].", failed: "The server could not answer; its log says why.",
     400: "The model cannot take this.", 404: "This version is no longer served: reload the page.",
@@ -22,8 +21,8 @@ const WORDS = {
     oneALine: "每行一个，按时间先后。", asJson: "用 JSON 写：数字，或数字的列表。",
     "tensor.text": "文本", "tensor.pair": "第二段文本", "tensor.prompt": "开头", "tensor.question": "问题",
     "tensor.context": "可能含有答案的文本", "tensor.history": "已选的标题", "tensor.label": "标签",
-    "tensor.probabilities": "概率", "tensor.score": "得分", "tensor.scores": "得分",
-    "tensor.text_written": "写出的文本", "tensor.answer": "答案", "tensor.start": "位置", "tensor.titles": "标题",
+    "tensor.probabilities": "概率", "tensor.text_written": "写出的文本", "tensor.answer": "答案", "tensor.titles": "标题",
+    "tensor.score": "得分", "tensor.scores": "得分", "tensor.start": "位置",
     unreachable: "服务器没有回应。它还在运行吗？", unreadable: "服务器的回答无法读取。",
     noJson: "“{}”必须是 JSON，例如 3 或 [1, 2]。", failed: "服务器无法回答，原因见其日志。",
     400: "模型无法接受这个输入。", 404: "这个版本已停止服务：请刷新页面。", 408: "发送太慢：请重试。", 413: "输入太长。",
@@ -84,8 +83,15 @@ function signatureOf(model) {
   return { name, ...model.signatures[name] };
 }
 
+/** Names of tensors in the order in which WORDS has them: a question before its context. */
+function ordered(tensors) {
+  const places = Object.keys(WORDS.en);
+  const place = (name) => places.indexOf(`tensor.${name}`) + 1 || places.length + 1;
+  return Object.keys(tensors).sort((one, other) => place(one) - place(other));
+}
+
 function listed(tensors) {
-  return Object.keys(tensors).flatMap((name, number) => [number ? ", " : "", said("span", `tensor.${name}`)]);
+  return ordered(tensors).flatMap((name, number) => [number ? ", " : "", said("span", `tensor.${name}`)]);
 }
 
 function modelChoice(model, number) {
@@ -98,7 +104,7 @@ function modelChoice(model, number) {
     element("span", {}, element("strong", { textContent: model.name }), " ", version, flow));
 }
 
-function field([name, { dtype, shape }]) {
+function field(name, { dtype, shape }) {
   const id = `input-${name}`;
   const label = said("label", `tensor.${name}`);
   label.htmlFor = id;
@@ -119,7 +125,8 @@ function chosen() {
 
 function choose() {
   running?.abort();
-  inputsBox.replaceChildren(...Object.entries(signatureOf(chosen()).inputs).map(field));
+  const { inputs } = signatureOf(chosen());
+  inputsBox.replaceChildren(...ordered(inputs).map((name) => field(name, inputs[name])));
   answerBox.replaceChildren();
   errorBox.replaceChildren();
 }
