@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from test_serve import served
 import app.web_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+OPTIONS = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []  # Chromium's sandbox refuses root
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: install chromium to test the page")
 TEXT, CONTEXT = tf.TensorSpec([None], tf.string, name="text"), "玛丽 was born in 1867. In 1891 👩‍🔬 she moved; in 1891!"
 LENGTH, WORDS = 10, [f" word{number}" for number in range(1, 15)]
@@ -93,8 +95,7 @@ def client(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=CHROMIUM,
-                                        args=["--no-sandbox"] if os.geteuid() == 0 else []) as found:
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS) as found:
             yield found
 
 
