@@ -1,4 +1,4 @@
-"""HTTP requests in, a model's answers out: TensorFlow Serving's REST interface, health, metrics, its description, a page.
+"""HTTP requests in, a model's answers out: TensorFlow Serving's REST interface, health, metrics, description, page.
 
 https://www.tensorflow.org/tfx/serving/api_rest; without classify, regress and labels of versions.
 """

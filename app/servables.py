@@ -8,7 +8,7 @@ import tensorflow as tf
 from data.batching import encode_examples
 from data.packing import segment_ids
 
-PIECE = 4  # tokens that a GPT's signature `continued` writes: few enough to be watched, and each call reads all before it
+PIECE = 4  # tokens a call of a GPT's signature `continued`: fewer would be smoother, but each call reads all before it
 # What both sides of the verification answer: scripts, lengths and characters that tokenizers stumble over.
 EXAMPLES = ("this is a good product", "这是一个很好的产品", "", "  A  film, which… DISAPPOINTS!!", "价格100元，不贵。Good!",
             "naïve café ＡＢＣ １２３", "a\x00b\x0bc\x1fd\x85e\ufefff\u200b\ufffd 😀👍🏽",

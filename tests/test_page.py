@@ -1,5 +1,6 @@
-"""The page in a real browser: every kind of model, English and Chinese, keyboard alone, errors, and nothing from elsewhere."""
+"""The page in a real browser: every kind of model, two languages, keyboard alone, errors, nothing from elsewhere."""
 
+import configparser
 import contextlib
 import functools
 import json
@@ -18,7 +19,7 @@ import app.web_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 OPTIONS = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []  # Chromium's sandbox refuses root
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine: install chromium to test the page")
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: install it to test the page")
 TEXT, CONTEXT = tf.TensorSpec([None], tf.string, name="text"), "玛丽 was born in 1867. In 1891 👩‍🔬 she moved; in 1891!"
 LENGTH, WORDS = 10, [f" word{number}" for number in range(1, 15)]
 
@@ -85,7 +86,8 @@ def client(tmp_path_factory):
         tf.saved_model.save(module, str(folder / name / "1"), signatures=module.functions)
     extra = folder / "reviews" / "1" / "assets.extra"
     extra.mkdir()
-    (extra / "fromzero.json").write_text(json.dumps({"labels": ["negative", "positive", "<b>neither</b>"], "odd": 1e999}))
+    about = {"labels": ["negative", "positive", "<b>neither</b>"], "loss": float("nan")}
+    (extra / "fromzero.json").write_text(json.dumps(about))
     (folder / "gpt" / "1" / "assets.extra").mkdir()
     (folder / "gpt" / "1" / "assets.extra" / "fromzero.json").write_text("[")  # is left aside
     with served(*(folder / name for name in MODELS), max_text_length=200) as found:
@@ -101,7 +103,10 @@ def browser():
 
 @pytest.fixture
 def visit(browser, client):
-    """`visit(**of the browser's context)` opens the page; at the end nothing must have come from elsewhere or gone wrong."""
+    """Opens the page, with options of the browser's context.
+
+    At the end nothing must have come from elsewhere, and no more gone wrong than the server has refused.
+    """
     seen = {"requests": [], "errors": [], "refusals": 0}
     with contextlib.ExitStack() as stack:
         def visit(refusals=0, **options):
@@ -357,8 +362,17 @@ def test_the_page_is_served_with_a_strict_policy(client):
     described = {model["name"]: model for model in client.get("/models.json").json()["models"]}
     assert list(described) == list(MODELS)
     assert described["reviews"]["about"]["labels"][1] == "positive" and described["gpt"]["about"] == {}
-    assert described["numbers"]["signatures"] == {"add": {
-        "inputs": {"x": {"dtype": "float32", "shape": [None, 2]}}, "outputs": {"sum": {"dtype": "float32", "shape": [None]}}}}
+    assert described["numbers"]["signatures"] == {"add": {"inputs": {"x": {"dtype": "float32", "shape": [None, 2]}},
+                                                          "outputs": {"sum": {"dtype": "float32", "shape": [None]}}}}
+
+
+def test_the_page_is_packaged():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    patterns = setup["options.package_data"]["app"].split()
+    folder = Path(app.web_page.__file__).parent
+    packaged = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    assert packaged == {name for name, _ in app.web_page.FILES.values()}
 
 
 def test_every_word_is_there_in_both_languages():

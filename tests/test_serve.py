@@ -404,6 +404,8 @@ def test_a_real_export_in_a_process_of_its_own(exported, classifier_run, saved):
             answer = client.post("/v1/models/sentiment:predict", json={"inputs": texts}).json()["outputs"]
             expected = load_classifier(classifier_run).probabilities(texts)
             np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+            about = client.get("/models.json").json()["models"][0]["about"]
+            assert about["task"] == "sentiment" and about["labels"] == list(load_classifier(classifier_run).label_names)
             ids = predict(client, {"signature_name": "token_ids", "instances": [[1, 2]]}, "/v1/models/sentiment:predict")
             assert ids.status_code == 200 and set(ids.json()["predictions"][0]) == {"label", "probabilities", "score"}
             # Stopped in the middle of a request: it is answered nevertheless.

@@ -220,8 +220,10 @@ function shown(model, row, found) {
     const bars = table("tensor.probabilities", found.probabilities.map((share, n) => [fits ? labels[n] : n, share]));
     return "label" in found ? [best(found.label, Math.max(...found.probabilities)), bars] : [bars];
   }
-  if (isNumbers(found.scores) && Array.isArray(found.titles))
-    return [table("tensor.titles", found.titles.map((title, n) => [title, found.scores[n]]).filter(([title]) => title))];
+  if (isNumbers(found.scores) && Array.isArray(found.titles)) {
+    const rows = found.titles.map((title, n) => [title, found.scores[n]]);
+    return [table("tensor.titles", rows.filter(([title]) => title))];
+  }
   if (typeof found.answer === "string" && typeof row.context === "string" && Number.isInteger(found.start))
     return found.answer ? [best(found.answer, found.score), marked(row.context, found)]
       : [said("p", "noAnswer"), said("p", "probability", percent(found.score))];
