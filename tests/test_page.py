@@ -20,6 +20,7 @@ import app.web_page
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 OPTIONS = ["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []  # Chromium's sandbox refuses root
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium: install it to test the page")
+expect.set_options(timeout=30_000)  # as Playwright's actions have: a machine may be busy
 TEXT, CONTEXT = tf.TensorSpec([None], tf.string, name="text"), "玛丽 was born in 1867. In 1891 👩‍🔬 she moved; in 1891!"
 LENGTH, WORDS = 10, [f" word{number}" for number in range(1, 15)]
 
@@ -112,7 +113,6 @@ def visit(browser, client):
         def visit(refusals=0, **options):
             context = stack.enter_context(browser.new_context(base_url=str(client.base_url), **options))
             page = context.new_page()
-            page.set_default_timeout(10_000)
             page.on("request", lambda request: seen["requests"].append(request.url))
             page.on("pageerror", lambda error: seen["errors"].append(str(error)))
             page.on("console", lambda message: message.type == "error" and seen["errors"].append(message.text))
