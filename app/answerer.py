@@ -42,7 +42,8 @@ class Answerer:
 
         Returns:
             (tf.string (B,): a piece of the context as it was given, "" where no answer is the more probable;
-            float32 (B,): the answer's probability in the window it was found in).
+            float32 (B,): the answer's probability in the window it was found in; int32 (B,): how many characters of the
+            context stand before it).
         """
         windows = encode_windows(self.tokenizer, questions, contexts, self.sequence_length)
         start, end, found, nothing = self._read(windows)
@@ -62,7 +63,8 @@ class Answerer:
             return tf.gather(bytes_, tf.where(is_found, token, nobody))
 
         first, last = byte(windows.starts, start), byte(windows.ends, end)
-        return tf.strings.substr(contexts, first, last - first), tf.exp(tf.where(is_found, found, nothing))
+        before = tf.strings.length(tf.strings.substr(contexts, tf.zeros_like(first), first), "UTF8_CHAR")
+        return tf.strings.substr(contexts, first, last - first), tf.exp(tf.where(is_found, found, nothing)), before
 
     def _read(self, windows):
         """Of each row what `models.heads.best_spans` gives, a few rows at a time."""
@@ -95,8 +97,8 @@ class Answerer:
         found = [("", 0.0)] * len(questions)
         for start in range(0, len(order), BATCH_QUESTIONS):
             numbers = order[start : start + BATCH_QUESTIONS]
-            answers, scores = self._graph(*(tf.constant([utf8(texts[number]) for number in numbers])
-                                            for texts in (questions, contexts)))
+            answers, scores, _ = self._graph(*(tf.constant([utf8(texts[number]) for number in numbers])
+                                               for texts in (questions, contexts)))
             for number, answer, score in zip(numbers, answers.numpy(), scores.numpy()):
                 found[number] = answer.decode("utf-8", "replace"), float(score)
             if progress:

@@ -28,11 +28,13 @@ def export(
     (batch, classes), label string (batch,) and score float32 (batch,), that label's probability.
 
     Of a GPT, serving_default takes prompt, tf.string (batch,), and gives text, string (batch,), another one each time;
-    seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes.
+    seeded takes prompt and seed, int32 (batch,), and gives what `generate --seed` writes. continued writes the same a
+    few tokens a call: it also takes token_ids, int32 (batch, n), what it gave so far as next_token_ids, 0 after the end.
 
     Of a run of seq2seq or extract, serving_default takes text, tf.string (batch,), and gives text_written, string
     (batch,). Of a run of questions it takes question and context, tf.string (batch,), and gives answer, string (batch,),
-    a piece of the context or "", and score float32 (batch,), its probability.
+    a piece of the context or "", score float32 (batch,), its probability, and start int32 (batch,), how many characters
+    of the context stand before it.
 
     Of a recommender, serving_default takes history, tf.string (batch, n), titles in order of time, padded with "", and
     gives titles, string (batch, 10), and scores float32 (batch, 10), the probability that each comes next.

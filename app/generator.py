@@ -52,14 +52,32 @@ class Generator:
         Returns:
             tf.string (B,), prompts included.
         """
-        beginning = self.beginning(prompts)
+        nothing = tf.zeros([tf.size(prompts), 0], tf.int32)
+        return self.pieces(prompts, seeds, nothing, num_tokens, num_tokens, sampling)[0]
+
+    def pieces(self, prompts, seeds, written, piece, num_tokens, sampling):
+        """Goes on by a few tokens, so that a text may be shown while it is written. Runs eagerly and in a SavedModel.
+
+        Args:
+            prompts, seeds, num_tokens, sampling: as for `texts`.
+            written: int32 (B, n): the tokens that earlier calls gave; at first none.
+            piece: P, how many further ones.
+
+        Returns:
+            (tf.string (B,), prompts and all that was written; int32 (B, P), the further tokens, 0 after the end). One
+            piece after the other, the text of each row is that of `texts`: a token's number is drawn from its place.
+        """
+        beginning = tf.concat([self.beginning(prompts), written], axis=1)
         uniform = tf.map_fn(lambda seed: _uniform(seed, num_tokens), seeds, fn_output_signature=tf.float32)  # (B, N)
+        places = tf.shape(written)[1] + tf.range(piece)
+        uniform = tf.ensure_shape(tf.gather(uniform, tf.minimum(places, num_tokens - 1), axis=1), [None, piece])
         present = tf.math.bincount(beginning, minlength=self.tokenizer.vocabulary_size,
                                    maxlength=self.tokenizer.vocabulary_size, binary_output=True, axis=-1)
-        logits, state = self.decoder.start(beginning, num_tokens)
-        drawn = sample(self.decoder, logits, state, present > 0, tf.ensure_shape(uniform, [None, num_tokens]), sampling,
-                       **endings(self.tokenizer))
-        return self.tokenizer.decode(tf.concat([beginning, drawn], axis=1))
+        logits, state = self.decoder.start(beginning, piece)
+        drawn = sample(self.decoder, logits, state, present > 0, uniform, sampling, **endings(self.tokenizer))
+        ended = tf.reduce_any(written == SEP, axis=1, keepdims=True)
+        drawn = tf.where(tf.logical_or(ended, places >= num_tokens), PAD, drawn)  # (B, P)
+        return self.tokenizer.decode(tf.concat([beginning, drawn], axis=1)), drawn
 
     def stream(self, prompt, num_tokens, sampling, seed):
         """Goes on with a text, token by token.

@@ -1,4 +1,4 @@
-"""HTTP requests in, a model's answers out: TensorFlow Serving's REST interface, health, metrics and its description.
+"""HTTP requests in, a model's answers out: TensorFlow Serving's REST interface, health, metrics, description, page.
 
 https://www.tensorflow.org/tfx/serving/api_rest; without classify, regress and labels of versions.
 """
@@ -23,6 +23,7 @@ from app.batching_queue import QueueFull
 from app.json_tensors import BadInput, read_request, write_answer
 from app.openapi import description
 from app.served_models import watch
+from app.web_page import page_routes
 
 log = logging.getLogger("app.serve")
 SMALL_BODY = 2**16  # bytes that are read on the event loop; a larger body would keep other clients waiting
@@ -46,7 +47,7 @@ def application(models, limits, metrics, poll):
               *(Route(f"{path}/metadata", service.metadata) for path in names),
               *(Route(path, service.status) for path in names),
               Route("/healthz", service.healthz), Route("/readyz", service.readyz),
-              Route("/metrics", service.metrics_page), Route("/openapi.json", service.openapi)]
+              Route("/metrics", service.metrics_page), Route("/openapi.json", service.openapi), *page_routes(models)]
     app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={
         BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug})
     app.router.redirect_slashes = False

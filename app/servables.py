@@ -8,6 +8,7 @@ import tensorflow as tf
 from data.batching import encode_examples
 from data.packing import segment_ids
 
+PIECE = 4  # tokens a call of a GPT's signature `continued`: fewer would be smoother, but each call reads all before it
 # What both sides of the verification answer: scripts, lengths and characters that tokenizers stumble over.
 EXAMPLES = ("this is a good product", "这是一个很好的产品", "", "  A  film, which… DISAPPOINTS!!", "价格100元，不贵。Good!",
             "naïve café ＡＢＣ １２３", "a\x00b\x0bc\x1fd\x85e\ufefff\u200b\ufffd 😀👍🏽",
@@ -78,13 +79,14 @@ def servable_classifier(classifier):
 
 
 def servable_generator(generator, num_tokens, sampling):
-    """A `Servable` of prompt → text, another one each time; and of prompt and seed → text, always the same one.
+    """A `Servable` of a GPT: prompt → text, another one each time; with a seed always the same one, at once or in pieces.
 
     Args:
         generator: `app.generator.Generator`.
         num_tokens, sampling: as for its `texts`.
     """
     module = _module(generator)
+    piece = min(PIECE, num_tokens)
 
     def seeded(prompt, seed):
         return {"text": generator.texts(prompt, seed, num_tokens, sampling)}
@@ -94,18 +96,32 @@ def servable_generator(generator, num_tokens, sampling):
         seeds = tf.raw_ops.RandomUniformInt(shape=tf.shape(prompt), minval=0, maxval=np.iinfo(np.int32).max)
         return seeded(prompt, seeds)
 
-    prompt = tf.TensorSpec([None], tf.string, name="prompt")
-    module.default, module.seeded = (tf.function(signature, autograph=False) for signature in (default, seeded))
-    prompts, seeds = (list(EXAMPLES), "string"), (list(range(len(EXAMPLES))), "int32")
+    def continued(prompt, seed, token_ids):
+        tf.debugging.assert_less_equal(
+            tf.shape(token_ids)[1], num_tokens, f"token_ids may have at most {num_tokens} columns: a text ends there")
+        text, following = generator.pieces(prompt, seed, token_ids, piece, num_tokens, sampling)
+        return {"text": text, "next_token_ids": following}
+
+    prompt, seed = tf.TensorSpec([None], tf.string, name="prompt"), tf.TensorSpec([None], tf.int32, name="seed")
+    token_ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
+    module.default, module.seeded, module.continued = (
+        tf.function(signature, autograph=False) for signature in (default, seeded, continued))
     signatures = {"serving_default": module.default.get_concrete_function(prompt),
-                  "seeded": module.seeded.get_concrete_function(prompt, tf.TensorSpec([None], tf.int32, name="seed"))}
+                  "seeded": module.seeded.get_concrete_function(prompt, seed),
+                  "continued": module.continued.get_concrete_function(prompt, seed, token_ids)}
+    prompts, seeds = list(EXAMPLES), list(range(len(EXAMPLES)))
+    given = tf.constant(prompts), tf.constant(seeds)
     with tf.device("CPU"):  # as the verification: a last digit may choose another token
-        texts = signatures["seeded"](tf.constant(prompts[0]), tf.constant(seeds[0]))["text"]
+        text = signatures["seeded"](*given)["text"].numpy()
+        first = signatures["continued"](*given, tf.zeros([len(prompts), 0], tf.int32))["next_token_ids"]
+        second = signatures["continued"](*given, first)
+    inputs = {"prompt": (prompts, "string"), "seed": (seeds, "int32"), "token_ids": (first.numpy().tolist(), "int32")}
     return Servable(
         module, signatures,
-        {"serving_default": {"prompt": prompts}, "seeded": {"prompt": prompts, "seed": seeds}},
-        {"serving_default": {},
-         "seeded": {"text": texts.numpy()}},
+        {name: {given: inputs[given] for given in names} for name, names in (
+            ("serving_default", ["prompt"]), ("seeded", ["prompt", "seed"]), ("continued", [*inputs]))},
+        {"serving_default": {}, "seeded": {"text": text},
+         "continued": {name: values.numpy() for name, values in second.items()}},
         {"task": "generate", "tokens": num_tokens, **dataclasses.asdict(sampling),
          "sequence_length": generator.sequence_length, "tokenizer": generator.tokenizer.sha256})
 
@@ -125,13 +141,13 @@ def servable_writer(writer, num_beams, length_penalty):
 
 
 def servable_answerer(answerer):
-    """A `Servable` of question and context → answer, score.
+    """A `Servable` of question and context → answer, score, start.
 
     Args:
         answerer: `app.answerer.Answerer`.
     """
     return _answering(
-        answerer, lambda question, context: dict(zip(("answer", "score"), answerer.answers(question, context))),
+        answerer, lambda question, context: dict(zip(("answer", "score", "start"), answerer.answers(question, context))),
         {"question": list(EXAMPLES), "context": list(EXAMPLES[::-1])},
         {"task": "questions", "sequence_length": answerer.sequence_length, "answer_length": answerer.answer_length,
          "always_answers": answerer.always_answers, "tokenizer": answerer.tokenizer.sha256})

@@ -31,8 +31,8 @@ def serve(
 
     Of each model the newest version that can be loaded answers: GET /v1/models/NAME[/versions/N] and …/metadata, POST
     /v1/models/NAME[/versions/N]:predict with "instances" (rows) or "inputs" (columns). A new version folder is found
-    without a stop; the one before answers what it has taken in and is unloaded. Besides: /healthz, /readyz,
-    /metrics for Prometheus and /openapi.json.
+    without a stop; the one before answers what it has taken in and is unloaded. Besides: / is a page to try the models,
+    in English and Chinese, which asks this server alone; /healthz, /readyz, /metrics for Prometheus and /openapi.json.
 
     Texts of many clients are answered together. A request that is too large or malformed gets 400 or 413, a client that
     is too slow 408, one that comes while too much waits 503 with Retry-After, an answer that takes too long 504. SIGTERM
@@ -108,6 +108,7 @@ def _show(models, listener):
     name, model = next(iter(models.items()))
     example = json.dumps(_example(model.current.signatures), ensure_ascii=False)
     console.print(f"curl {address}/v1/models/{name}:predict -d '{example}'", markup=False)
+    console.print(f"To try it in a browser: {address}", markup=False)
     console.print("The log has a line a request: method, path, status, milliseconds, number of texts; never a text. "
                   "Ctrl-C stops.")
 

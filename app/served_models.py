@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import json
 import logging
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from app.batching_queue import BatchingQueue
 from app.model_server import WARMUP, read_warmup
 
 SAVED_MODEL = "saved_model.pb"
+ABOUT = "fromzero.json"  # in assets.extra/, where the model is an export of this project
 log = logging.getLogger("app.serve")
 
 
@@ -50,6 +52,7 @@ class LoadedVersion:
         number: of the version.
         signatures: {name: `Signature`}.
         metadata: {name: SignatureDef as JSON types}.
+        about: what the export says of itself, JSON types; {} where it says nothing.
         queue: `app.batching_queue.BatchingQueue`.
     """
 
@@ -68,6 +71,7 @@ class LoadedVersion:
         self.metadata = {name: json_format.MessageToDict(definition, preserving_proto_field_name=True,
                                                          always_print_fields_with_no_presence=True)
                          for name, definition in definitions.items()}
+        self.about = _about(folder / "assets.extra" / ABOUT)
         warmup = folder / "assets.extra" / WARMUP
         for name, inputs in read_warmup(warmup) if warmup.exists() else ():
             run(self.signatures[name], inputs)
@@ -95,6 +99,15 @@ def run(signature, inputs):
     tensors = {name: tf.constant(array, signature.inputs[name].dtype) for name, array in inputs.items()}
     answer = signature.function(**tensors)
     return {name: answer[name].numpy() for name in signature.outputs}
+
+
+def _about(path):
+    """A JSON object; {} for what is none, since a model answers without it too."""
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # NaN and Infinity are no JSON
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _specs(infos):

@@ -71,12 +71,27 @@ def test_an_export_writes_what_generate_writes(gpt_run, tmp_path):
     assert "StatelessWhile" in operations and not any(name.startswith("Xla") for name in operations)
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     prompts, seeds = ["", "this hotel", "这部", "the film " * 100], [5, 5, 7, 0]
+    given = {"prompt": tf.constant(prompts), "seed": tf.constant(seeds)}
+    in_one = [text.decode() for text in signatures["seeded"](**given)["text"].numpy()]
     for some in (slice(0, 4), slice(1, 2)):
         texts = signatures["seeded"](prompt=tf.constant(prompts[some]), seed=tf.constant(seeds[some]))["text"].numpy()
         assert [text.decode() for text in texts] == [
             generate(gpt_run, prompt, seed=seed, tokens=40, temperature=1.5, repetition_penalty=1.1)[0]
             for prompt, seed in zip(prompts[some], seeds[some])]
     assert signatures["seeded"](prompt=tf.constant([], tf.string), seed=tf.constant([], tf.int32))["text"].shape == (0,)
+    # In pieces, all rows together: some end before others.
+    written, texts = np.zeros((4, 0), np.int32), [set() for _ in prompts]
+    while written.shape[1] <= 40:
+        found = signatures["continued"](**given, token_ids=written)
+        for text, seen in zip(found["text"].numpy(), texts):
+            seen.add(text.decode())
+        written = np.concatenate([written, found["next_token_ids"]], axis=1)
+    assert [max(seen, key=len) for seen in texts] == in_one
+    assert all(whole.startswith(text) for whole, seen in zip(in_one, texts) for text in seen)
+    assert written.shape == (4, 44) and not written[:, 40:].any()
+    assert len({np.count_nonzero(row) for row in written}) > 1 and all(len(seen) > 1 for seen in texts)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 40 columns"):
+        signatures["continued"](**given, token_ids=written)
     many = signatures["serving_default"](prompt=tf.constant([""] * 16))["text"].numpy()
     again = signatures["serving_default"](prompt=tf.constant([""] * 16))["text"].numpy()
     assert len(set(many)) > 1 and many.tolist() != again.tolist()

@@ -113,8 +113,11 @@ def test_an_export_answers_as_the_run_does(run, answerer, tmp_path):
         expected = answerer.answer(texts[:count], contexts[:count])
         assert [answer.decode() for answer in found["answer"].numpy()] == [answer for answer, _ in expected]
         np.testing.assert_allclose(found["score"], [score for _, score in expected], atol=1e-5)
+        for context, answer, start in zip(contexts, found["answer"].numpy(), found["start"].numpy()):
+            assert context[start:].startswith(answer.decode())
+    assert found["start"].numpy() == ASKED[0][1].index("PARIS")
     none = signature(question=tf.constant([], tf.string), context=tf.constant([], tf.string))
-    assert none["answer"].shape == none["score"].shape == (0,)
+    assert none["answer"].shape == none["score"].shape == none["start"].shape == (0,)
 
 
 def looks_for(token_id, always=True, doubt=4.0):

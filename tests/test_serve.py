@@ -220,6 +220,9 @@ def test_the_description_says_what_is_accepted_and_what_comes_back(client):
                  {"instances": [{"ids": [1], "name": b64}], "signature_name": "pick"},
                  {"inputs": {"ids": [[0, 1]], "name": ["a"]}, "signature_name": "pick"},
                  {"instances": [3], "signature_name": "slow"}, {"instances": ["a"], "signature_name": "serving_default"},
+                 {"instances": ["a"], "signature_name": ""}, {"instances": [{"b64": "YQ"}]},
+                 {"instances": [{"ids": [0] * 1025, "name": "a"}], "signature_name": "pick"},
+                 {"instances": ["a", {"text": "a"}]}, {"inputs": {"ids": [], "name": []}, "signature_name": "pick"},
                  {}, [], {"instances": []}, {"instances": "a"}, {"instances": ["a"], "inputs": ["a"]}, {"inputs": "a"},
                  {"instances": [1]}, {"instances": [["a"]]}, {"instances": [{"text": "a", "b": "c"}]},
                  {"instances": ["a"] * 1025}, {"instances": ["a" * 100_001]}, {"instances": [{"b64": "="}]},
@@ -404,6 +407,8 @@ def test_a_real_export_in_a_process_of_its_own(exported, classifier_run, saved):
             answer = client.post("/v1/models/sentiment:predict", json={"inputs": texts}).json()["outputs"]
             expected = load_classifier(classifier_run).probabilities(texts)
             np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+            about = client.get("/models.json").json()["models"][0]["about"]
+            assert about["task"] == "sentiment" and about["labels"] == list(load_classifier(classifier_run).label_names)
             ids = predict(client, {"signature_name": "token_ids", "instances": [[1, 2]]}, "/v1/models/sentiment:predict")
             assert ids.status_code == 200 and set(ids.json()["predictions"][0]) == {"label", "probabilities", "score"}
             # Stopped in the middle of a request: it is answered nevertheless.
