@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from app.generator import endings
 from data.pairs import encode_texts
+from data.punctuation import full_width
 from data.tokenizer import CLS, PAD, Tokenizer
 from models import bert, seq2seq
 from models.config import TransformerConfig, from_dict
@@ -85,7 +86,7 @@ class Writer:
         logits, state = self.decoder.start(token_ids, room)
         written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
                                  **endings(self.tokenizer))
-        return self.tokenizer.decode(written[:, 0])
+        return full_width(self.tokenizer.decode(written[:, 0]))
 
 
 def build_model(config):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from data.pairs import EncodedPairs, encode_pairs, read_pairs
+from data.punctuation import full_width
 from data.sources import SkippedRows
 from data.tokenizer import CLS, SEP
 
@@ -76,3 +77,9 @@ def test_pairs_are_encoded_and_cut(tokenizer):
     assert pairs.target_length == 6
     assert all(row[0] == CLS and row[-1] == SEP for row in [*pairs.sources, *pairs.targets])
     assert tokenizer.decode(tf.ragged.constant([pairs.sources[1]])).numpy()[0].decode() == texts[1]
+
+
+def test_chinese_gets_the_marks_that_it_is_printed_with():
+    texts = ["这是真的吗?我想是的,对!", "At 17:30, (really)?", "他说:OK, 好;(一)、(b)", ""]
+    assert [text.decode() for text in full_width(tf.constant(texts)).numpy()] == [
+        "这是真的吗？我想是的，对！", "At 17:30, (really)?", "他说：OK, 好；（一）、(b)", ""]

@@ -1,0 +1,19 @@
+"""Texts (tf.string) whose marks are half-width in, Chinese with the marks that it is printed with out."""
+
+import tensorflow as tf
+
+MARKS = dict(zip(",!?:;)", "，！？：；）"))
+
+
+def full_width(texts):
+    """Makes the marks behind Chinese characters full-width again, which the tokenizer's NFKC has made half-width.
+
+    Args:
+        texts: tf.string (…).
+
+    Returns:
+        tf.string (…). Marks behind anything else stay as they are.
+    """
+    for half, full in MARKS.items():
+        texts = tf.strings.regex_replace(texts, rf"([\x{{3400}}-\x{{9fff}}])\{half}", rf"\1{full}")
+    return tf.strings.regex_replace(texts, r"\(([\x{3400}-\x{9fff}])", r"（\1")
