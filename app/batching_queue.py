@@ -60,7 +60,7 @@ class BatchingQueue:
         """Starts the thread.
 
         Args:
-            run: function of an `app.served_models.Signature` and {input: np.ndarray} to {output: np.ndarray}.
+            run: function of an `app.loaded_version.Signature` and {input: np.ndarray} to {output: np.ndarray}.
             batching: `app.service_settings.Batching`.
             observe_batch: is told how many rows each batch has.
         """

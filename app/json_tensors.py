@@ -34,7 +34,7 @@ def read_request(body, signatures, limits):
 
     Args:
         body: bytes.
-        signatures: {name: `app.served_models.Signature`}.
+        signatures: {name: `app.loaded_version.Signature`}.
         limits: `app.service_settings.Limits`.
 
     Returns:

@@ -7,9 +7,7 @@ import asyncio
 import contextlib
 import functools
 import json
-import logging
 import math
-import time
 
 import prometheus_client
 import tensorflow as tf
@@ -23,9 +21,9 @@ from app.batching_queue import QueueFull
 from app.json_tensors import BadInput, read_request, write_answer
 from app.openapi import description
 from app.served_models import watch
+from app.service_metrics import observed
 from app.web_page import page_routes
 
-log = logging.getLogger("app.serve")
 SMALL_BODY = 2**16  # bytes that are read on the event loop; a larger body would keep other clients waiting
 # What operations raise for values that they cannot take.
 REFUSED_BY_MODEL = (tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, tf.errors.OutOfRangeError,
@@ -51,31 +49,7 @@ def application(models, limits, metrics, poll):
     app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={
         BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug})
     app.router.redirect_slashes = False
-    return functools.partial(_observed, app, models, metrics)
-
-
-async def _observed(app, models, metrics, scope, receive, send):
-    """Counts and logs a request: method, path, status, milliseconds and number of texts, and nothing of its body."""
-    if scope["type"] != "http":
-        await app(scope, receive, send)
-        return
-    started, status = time.perf_counter(), 499
-
-    async def send_and_see(message):
-        nonlocal status
-        status = message.get("status", status)
-        await send(message)
-
-    scope.setdefault("state", {})["texts"] = 0
-    try:
-        await app(scope, receive, send_and_see)
-    finally:
-        seconds, texts = time.perf_counter() - started, scope["state"]["texts"]
-        name = scope.get("path_params", {}).get("name")
-        if name is not None:
-            metrics.observe_request(name if name in models else "", status, seconds, texts)
-        path = scope["raw_path"].decode("ascii", "replace")
-        log.info("%s %.200s %d %.1f ms, texts: %d", scope["method"], path, status, 1000 * seconds, texts)
+    return functools.partial(observed, app, models, metrics)
 
 
 def _error(status, reason, headers=None):

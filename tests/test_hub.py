@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import app.__main__
 from app.classifier import build_classifier, describe_committee, describe_model
 from app.evaluate import evaluate
 from app.export import export
@@ -22,6 +21,7 @@ from models.finetuning_optimizers import LayerwiseAdamW, depths
 from models.run_folder import load_config
 from models.trainer import Trainer
 from tests.conftest import ENDS, OPINIONS, SUBJECTS
+from tests.test_finetune import one_line
 
 WORDS = sorted(set(" ".join([SUBJECTS, ENDS, *OPINIONS.values()]).replace("|", " ").split()))
 CHARACTERS = sorted({character for word in WORDS for character in word})
@@ -182,15 +182,6 @@ def test_a_config_builds_what_the_preset_was(taken_over):
     rows = encode_examples(tokenizer, tf.constant(TEXTS), None, 32, 24)
     np.testing.assert_allclose(built(rows), encoder(rows), atol=1e-6)
     assert committee(rows).shape == (4, 2)
-
-
-def one_line(capsys, *arguments):
-    """Runs finetune, which must fail; returns the line on stderr."""
-    capsys.readouterr()
-    assert app.__main__.main(["finetune", *map(str, arguments)]) == 2
-    errors = capsys.readouterr().err
-    assert errors.startswith("error: ") and errors.count("\n") == 1
-    return errors
 
 
 def test_what_cannot_be_taken_over(presets, labelled_csv, tmp_path, capsys, monkeypatch):

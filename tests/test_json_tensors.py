@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.json_tensors import Asked, BadInput, read_request, write_answer
-from app.served_models import Signature
+from app.loaded_version import Signature
 from app.service_settings import Limits
 
 LIMITS = Limits(max_texts=4, max_text_length=10)
