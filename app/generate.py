@@ -77,7 +77,6 @@ def generate(
                   generator.stream(prompt, tokens, sampling, seed + number))
         written = []
         for piece in pieces:
-            piece = piece.translate(poems.FULL_WIDTH) if form else piece
             console.out(piece, end="", highlight=False)
             console.file.flush()
             written.append(piece)

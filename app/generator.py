@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.batching import cleaned
+from data.punctuation import full_width
 from data.tokenizer import CLS, PAD, SEP, SPECIAL_TOKENS, Tokenizer
 from models import gpt, heads
 from models.config import TransformerConfig, from_dict
@@ -77,7 +78,7 @@ class Generator:
         drawn = sample(self.decoder, logits, state, present > 0, uniform, sampling, **endings(self.tokenizer))
         ended = tf.reduce_any(written == SEP, axis=1, keepdims=True)
         drawn = tf.where(tf.logical_or(ended, places >= num_tokens), PAD, drawn)  # (B, P)
-        return self.tokenizer.decode(tf.concat([beginning, drawn], axis=1)), drawn
+        return self._decode(tf.concat([beginning, drawn], axis=1)), drawn
 
     def stream(self, prompt, num_tokens, sampling, seed):
         """Goes on with a text, token by token.
@@ -101,7 +102,7 @@ class Generator:
         finished = np.zeros(1, bool)
         step = self._step(sampling)
         for number in range(num_tokens + 1):
-            longer = self.tokenizer.decode(tf.constant([token_ids])).numpy()[0].decode()
+            longer = self._decode(tf.constant([token_ids])).numpy()[0].decode()
             # A space at the end shows with the word that follows it.
             yield longer[len(text) :]
             text = longer
@@ -114,7 +115,10 @@ class Generator:
         """The most probable continuation that a beam finds, with the prompt before it."""
         beginning = self.beginning(tf.constant([prompt]))
         whole = tf.concat([beginning, self.search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
-        return self.tokenizer.decode(whole).numpy()[0].decode()
+        return self._decode(whole).numpy()[0].decode()
+
+    def _decode(self, token_ids):
+        return full_width(self.tokenizer.decode(token_ids))
 
     # Graphs, one for every way of decoding, whatever the length of the text. They live as long as the generator.
 

@@ -7,8 +7,6 @@ import re
 
 FORM = re.compile(r"(\d{1,3})[x×](\d{1,2})")
 BETWEEN_LINES = re.compile(r"[,.!?;:，。！？；：、\s]+")
-# A tokenizer of characters makes compatibility characters plain ones, "，" among them: for people they come back.
-FULL_WIDTH = str.maketrans(",!?;:()", "，！？；：（）")
 
 
 def read_form(form):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-MARKS = dict(zip(",!?:;)", "，！？：；）"))
+MARKS = dict(zip(",!?:;", "，！？：；"))
 
 
 def full_width(texts):
@@ -12,8 +12,9 @@ def full_width(texts):
         texts: tf.string (…).
 
     Returns:
-        tf.string (…). Marks behind anything else stay as they are.
+        tf.string (…). Marks behind anything else stay as they are. What is made of a text's beginning does not change
+        when the text goes on, so brackets stay too: the opening one would wait for what follows it.
     """
     for half, full in MARKS.items():
         texts = tf.strings.regex_replace(texts, rf"([\x{{3400}}-\x{{9fff}}])\{half}", rf"\1{full}")
-    return tf.strings.regex_replace(texts, r"\(([\x{3400}-\x{9fff}])", r"（\1")
+    return texts

@@ -82,4 +82,4 @@ def test_pairs_are_encoded_and_cut(tokenizer):
 def test_chinese_gets_the_marks_that_it_is_printed_with():
     texts = ["这是真的吗?我想是的,对!", "At 17:30, (really)?", "他说:OK, 好;(一)、(b)", ""]
     assert [text.decode() for text in full_width(tf.constant(texts)).numpy()] == [
-        "这是真的吗？我想是的，对！", "At 17:30, (really)?", "他说：OK, 好；（一）、(b)", ""]
+        "这是真的吗？我想是的，对！", "At 17:30, (really)?", "他说：OK, 好；(一)、(b)", ""]

@@ -20,7 +20,7 @@ def test_forms():
     for form in ("", "4", "0x7", "4x0", "x7", "4x7x1", "-4x7", "4x777", "irregular"):
         with pytest.raises(ValueError, match="4x7"):
             poems.read_form(form)
-    assert poems.has_form(POEM, "4x7") and poems.has_form(POEM.translate(poems.FULL_WIDTH), "4x7")
+    assert poems.has_form(POEM, "4x7") and poems.has_form(POEM.replace(",", "，"), "4x7")
     for form in ("8x7", "4x5", "2x7"):
         assert not poems.has_form(POEM, form)
     assert not poems.has_form(POEM[:-2], "4x7") and not poems.has_form("", "1x1")
