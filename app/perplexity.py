@@ -11,6 +11,7 @@ from data.batching import padded
 from data.corpus import in_batches
 from data.sources import SkippedRows, read_texts
 from data.tokenizer import CLS, PAD, SEP, UNK
+from models.losses import cross_entropy
 from models.run_folder import write_json
 
 BATCH_ROWS = 32
@@ -117,8 +118,7 @@ def _graph(model):
     @tf.function(autograph=False, reduce_retracing=True)
     def graph(token_ids, labels, counts):
         logits = model({"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)}, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return tf.reduce_sum(tf.where(counts, losses, 0.0))
+        return tf.reduce_sum(tf.where(counts, cross_entropy(labels, logits), 0.0))
 
     return graph
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.losses import mean_cross_entropy
 from models.optimizers import learning_rate_share
 
 AVERAGING = 8  # the last step is 9 parts of N in the average of N steps, the last tenth of them about 0.6
@@ -41,10 +42,8 @@ class Trainer:
     """Runs steps of one model.
 
     A batch is a dict of the model's inputs with "labels" int32 (…) and "sample_weight" float32 of the same shape.
-    The loss is the cross-entropy, its weighted sum divided by the sum of the weights: Keras's default reduction
-    would divide by all slots, padding included. A model that computes in float16 gets its loss scaled (Micikevicius et
-    al. 2018, "Mixed precision training", section 3.2): a step whose gradients overflow moves nothing and halves the
-    scale.
+    The loss is `mean_cross_entropy`. A model that computes in float16 gets it scaled (Micikevicius et al. 2018, "Mixed
+    precision training", section 3.2): a step whose gradients overflow moves nothing and halves the scale.
 
     The weights of all steps may be averaged, the later ones counting more (Shamir & Zhang 2013, "Stochastic gradient
     descent for non-smooth optimization", section 4: polynomial-decay averaging), as Vaswani et al. 2017 (section 6.1)
@@ -66,8 +65,7 @@ class Trainer:
             clip_norm: the highest global norm of a step's gradients.
             accumulate: N, the equal parts in which a step takes its batch, one after the other. The update is that of
                 the whole batch; the activations of one part are in memory at a time. N must divide the batch's rows.
-            label_smoothing: ε, the share of each label that is spread evenly over all classes in training (Szegedy et
-                al. 2016, section 7); held-out losses are measured without.
+            label_smoothing: of `cross_entropy` in training; held-out losses are measured without.
             averaging: keep the average of the weights that `averaged` shows.
         """
         if model.compute_dtype == "float16":  # named, so that its checkpoints fit every training of a process
@@ -81,7 +79,6 @@ class Trainer:
         self.label_smoothing = label_smoothing
         self.step = 0
         self.seconds = 0.0
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         optimizer.build(model.trainable_variables)
         self.averages = [keras.Variable(variable, trainable=False, name=f"average_of_{variable.name}")
                          for variable in model.trainable_variables if averaging]
@@ -115,18 +112,9 @@ class Trainer:
         """The mean loss over the labels of a batch, and the gradients of `scale` times that."""
         inputs, labels, weight = _split(batch)
         with tf.GradientTape() as tape:
-            logits = self.model(inputs, training=True)
-            loss = self.loss(labels, logits, weight)
-            if self.label_smoothing:
-                loss += self.label_smoothing * self._smoothing(labels, logits, weight)
+            loss = mean_cross_entropy(labels, self.model(inputs, training=True), weight, self.label_smoothing)
             scaled = loss * scale
         return loss, tape.gradient(scaled, [v.value for v in self.model.trainable_variables])
-
-    def _smoothing(self, labels, logits, weight):
-        """What the loss of even labels is above that of the right ones: their logit less the mean of all."""
-        right = tf.gather(logits, labels, batch_dims=labels.shape.rank)
-        above = right - tf.reduce_mean(logits, axis=-1)
-        return tf.math.divide_no_nan(tf.reduce_sum(above * weight), tf.reduce_sum(weight))
 
     def _accumulated_gradients(self, batch, scale):
         """What `_gradients` returns, computed part by part: parts count by the sum of their weights."""
@@ -148,7 +136,7 @@ class Trainer:
         logits = self._evaluation_logits(batch)
         total = tf.reduce_sum(weight)
         correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
-        return self.loss(labels, logits, weight) * total, tf.reduce_sum(correct * weight), total
+        return mean_cross_entropy(labels, logits, weight) * total, tf.reduce_sum(correct * weight), total
 
     def _evaluation_logits(self, batch):
         return self.model(_split(batch)[0], training=False)
