@@ -1,4 +1,4 @@
-"""The loss of every label: cross-entropy, whose gradient costs hardly more than the softmax. TensorFlow, as the trainer."""
+"""Labels and logits in, cross-entropy out, with a gradient that costs little more than the softmax. TensorFlow."""
 
 import tensorflow as tf
 
@@ -12,8 +12,8 @@ def cross_entropy(labels, logits, label_smoothing=0.0):
     Args:
         labels: int32 (…).
         logits: float32 (…, C).
-        label_smoothing: ε, the share of each label that is spread evenly over all classes (Szegedy et al. 2016, "Rethinking
-            the Inception architecture", section 7).
+        label_smoothing: ε, the share of each label that is spread evenly over all classes (Szegedy et al. 2016,
+            "Rethinking the Inception architecture", section 7).
 
     Returns:
         float32 (…), nats.
@@ -31,7 +31,9 @@ def cross_entropy(labels, logits, label_smoothing=0.0):
             aim += label_smoothing * tf.reduce_mean(logits, axis=-1)
 
         def gradient(upstream):
-            evenly = probabilities - label_smoothing / tf.cast(num_classes, tf.float32) if label_smoothing else probabilities
+            evenly = probabilities
+            if label_smoothing:
+                evenly -= label_smoothing / tf.cast(num_classes, tf.float32)
             places = tf.stack([tf.range(tf.size(labels)), labels], axis=1)  # (N, 2)
             # In place, where a subtraction of one-hot rows would write them first.
             return tf.raw_ops.ScatterNdNonAliasingAdd(input=evenly * upstream[:, None], indices=places,
