@@ -78,22 +78,38 @@ def lines(results):
         yield (_question(f"training under JAX ({size}, rows of {length}, {how}), tokens/s (share of the matrix peak)",
                          f"JAX 训练（{size}，每行 {length} 词元，{how}），词元/秒（占矩阵乘法峰值）"),
                figures["keras"], f"transformers (PyTorch) {figures['torch']}" if "torch" in figures else "")
-    for name, sides in results.get("baseline", {}).items():
-        ours, theirs = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
-        yield _question(f"{name} test accuracy, the baseline", f"{name} 测试准确率，基线"), ours, f"fastText {theirs}"
-    for task, runs in accuracy.in_order(results.get("accuracy", {"tasks": {}})["tasks"]):
-        name, _, labels = task.partition("-")
-        yield (_question(f"{name} test accuracy, {labels or 'all'} labels",
-                         f"{name} 测试准确率，" + (f"{labels} 个标注" if labels else "全部标注")),
-               accuracy.summary(runs),
-               ", ".join(f"{title} {accuracy.summary(runs, side)}" for side, title in accuracy.LINEAR.items()))
+    yield from _of_classifiers(results)
     if recommended := results.get("recommendation"):
-        for metric, name in (("hr", "HR@10"), ("ndcg", "NDCG@10")):
-            figures = {ranking: recommendation.summary(recommended["seeds"], ranking, metric)
-                       for ranking in recommendation.RANKINGS}
-            yield (_question(f"the next film, MovieLens 100k, {name} among all", f"下一部电影，MovieLens 100k，全部排序 {name}"),
-                   figures["recommender"], f"most popular {figures['popularity']}, item-KNN {figures['item_knn']}")
+        figures = {ranking: "{} ({})".format(*(recommendation.summary(recommended["seeds"], ranking, metric)
+                                               for metric in ("hr", "ndcg"))) for ranking in recommendation.RANKINGS}
+        yield (_question("the next film, MovieLens 100k, HR@10 (NDCG@10) among all",
+                         "下一部电影，MovieLens 100k，全部排序 HR@10 (NDCG@10)"),
+               figures["recommender"], f"most popular {figures['popularity']}, item-KNN {figures['item_knn']}")
     yield from _of_decoders(results)
+
+
+def _of_classifiers(results):
+    bags = results.get("baseline", {})
+    committees = results.get("accuracy", {"tasks": {}})["tasks"]
+    for name in accuracy.ALL_LABELS:
+        ours, others = [], []
+        if runs := committees.get(name):
+            ours.append(f"committee {accuracy.summary(runs)}")
+            others += [f"{title} {accuracy.summary(runs, side)}" for side, title in accuracy.LINEAR.items()]
+        if sides := bags.get(name):
+            bag, fasttext = (f"{100 * np.mean(sides[side]['accuracy']):.1f}" for side in ("ours", "fasttext"))
+            ours.append(f"baseline {bag}")
+            others.append(f"fastText {fasttext}")
+        if ours:
+            yield (_question(f"{name} test accuracy, all labels", f"{name} 测试准确率，全部标注"),
+                   ", ".join(ours), ", ".join(others))
+    for name in accuracy.FEW_LABELS:
+        few = {labels: runs for labels in accuracy.LABELS if (runs := committees.get(f"{name}-{labels}"))}
+        if few:
+            yield (_question(f"{name} test accuracy, {', '.join(few)} labels", f"{name} 测试准确率，{'、'.join(few)} 个标注"),
+                   "committee " + ", ".join(map(accuracy.summary, few.values())),
+                   "; ".join(f"{title} " + ", ".join(accuracy.summary(runs, side) for runs in few.values())
+                             for side, title in accuracy.LINEAR.items()))
 
 
 def _of_decoders(results):
