@@ -131,6 +131,11 @@ def read(path):
         return [json.loads(line) for line in lines]
 
 
+def table_row(*cells):
+    """A row of a Markdown table; its cells may be any text."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
 def save(path, results, table):
     """Writes figures as JSON and their table as Markdown beside it, and shows the table."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from app.prepare import prepare
 from app.pretrain import pretrain
 from app.questions import questions
 from benchmarks.accuracy import SIZE, VOCABULARY_SIZE, plain_wikitext
-from benchmarks.peers import measure_sets
+from benchmarks.peers import measure_sets, table_row
 from data.questions import read_questions
 from data.sources import SkippedRows
 
@@ -60,12 +60,16 @@ def measure(name, data, work):
 
 
 def table(results):
-    """The figures as Markdown."""
+    """The figures as Markdown, with the first questions of each test set."""
     lines = ["| set | questions | minutes (steps) of pretraining | of questions | exact match | F1 |",
              "|---|---|---|---|---|---|"]
     for name, one in results.items():
         trainings = " | ".join(f"{minutes:g} ({steps:,})" for minutes, steps in zip(one["minutes"], one["steps"]))
         lines.append(f"| {name} | {one['n_examples']:,} | {trainings} | {one['exact_match']:.1f} | {one['f1']:.1f} |")
+    for name, one in results.items():
+        lines += ["", f"The first questions of {name}:", "", "| question | found | people's |", "|---|---|---|"]
+        lines += [table_row(example["question"], example["answer_found"], "; ".join(dict.fromkeys(example["answers"])))
+                  for example in one["examples"]]
     return "\n".join(lines)
 
 

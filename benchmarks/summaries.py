@@ -16,7 +16,7 @@ from app.prepare import prepare
 from app.pretrain import pretrain
 from app.seq2seq import seq2seq
 from benchmarks.accuracy import plain_wikitext
-from benchmarks.peers import measure_sets, read
+from benchmarks.peers import measure_sets, read, table_row
 
 # Options of `seq2seq`.
 SETS = {"summary": {"minutes": 15, "source_length": 256, "target_length": 112, "batch_size": 16},
@@ -57,23 +57,23 @@ def measure(name, data, work):
     scores = {**parts["beside"], "extract": parts, "seq2seq": written}
     return {"pretraining": PRETRAINING, "options": SETS[name], "n_examples": parts["n_examples"],
             "steps": [json.loads((run / "config.json").read_text(encoding="utf-8"))["step"] for run in (backbone, writer)],
-            "rouge": {row: [scores[row][kind] for kind in ROUGE] for row in ROWS},
+            "rouge": {side: [scores[side][kind] for kind in ROUGE] for side in ROWS},
             "examples": written["examples"]}
 
 
-def rouge(one, row):
+def rouge(one, side):
     """ROUGE-1, -2 and -L of a row of the table, in per cent, as text."""
-    return ", ".join(f"{100 * value:.1f}" for value in one["rouge"][row])
+    return ", ".join(f"{100 * value:.1f}" for value in one["rouge"][side])
 
 
 def table(results):
     """The figures as Markdown."""
     lines = ["| ROUGE-1, -2, -L in per cent | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
-    for row, title in ROWS.items():
-        lines.append(f"| {title} | " + " | ".join(rouge(one, row) for one in results.values()) + " |")
+    for side, title in ROWS.items():
+        lines.append(table_row(title, *(rouge(one, side) for one in results.values())))
     if headlines := results.get("headline"):
         lines += ["", "The first headlines:", "", "| written | a person's |", "|---|---|"]
-        lines += ["| {written} | {target} |".format(**example) for example in headlines["examples"]]
+        lines += [table_row(example["written"], example["target"]) for example in headlines["examples"]]
     return "\n".join(lines)
 
 

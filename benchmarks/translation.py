@@ -15,7 +15,7 @@ import numpy as np
 
 from app.evaluate import evaluate
 from app.seq2seq import seq2seq
-from benchmarks.peers import measure_sets, read
+from benchmarks.peers import measure_sets, read, table_row
 
 # Columns, seeds, options of `seq2seq`.
 OPTIONS = {"minutes": 8, "num_layers": 3, "dropout": 0.2, "source_length": 64, "target_length": 64}
@@ -77,8 +77,7 @@ def table(results):
                                  for figure in ("bleu_signature", "chrf_signature"))]
     for name, one in results.items():
         lines += ["", f"The first sentences of {name}:", "", "| text | written | a person's |", "|---|---|---|"]
-        lines += ["| {text} | {written} | {target} |".format(
-            **{column: text.replace("|", "\\|") for column, text in example.items()})
+        lines += [table_row(*(example[column] for column in ("text", "written", "target")))
                   for example in one["runs"][0]["examples"]]
     return "\n".join(lines)
 
