@@ -32,12 +32,13 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
     Raises:
         ValueError: the training did not stay finite.
     """
-    config = from_dict(TransformerConfig, load_config(backbone, "masked_lm")["model"])
+    pretrained = load_config(backbone, "masked_lm")
+    config, objective = from_dict(TransformerConfig, pretrained["model"]), pretrained["options"]["objective"]
     path = Path(folder) / "train.rows"
     with progress_bar("pack", len(texts), "texts") as advance:
         num_rows, _ = pack_documents(texts, tokenizer, path, config.sequence_length, advance)
     rows = open_rows(path, config.sequence_length, config.vocabulary_size, num_rows)
-    encoder, trainer = build_trainer(config, LEARNING_RATE, seed)
+    encoder, trainer = build_trainer(config, LEARNING_RATE, seed, objective=objective)
     trainer.model.load_weights(Path(backbone) / "masked_lm.weights.h5")
     spent, whole = 0.0, budget.steps or budget.seconds
     with progress_bar("adapt", whole, "steps" if budget.steps else "s") as advance:
@@ -48,7 +49,7 @@ def adapt(backbone, texts, tokenizer, budget, folder, seed, stopped):
             spent = share
             return not stopped()
 
-        examples = OBJECTIVES["mlm"].examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size)
+        examples = OBJECTIVES[objective].examples(training_rows(rows, seed, 0, BATCH_SIZE), seed, config.vocabulary_size)
         try:
             trainer.run(examples, budget, after_step)
         except NotFiniteError as error:

@@ -18,6 +18,10 @@ from models.run_folder import append_history, load_config, save_config, whole
 BATCH_SIZE = 128
 NUM_BUCKETS = 500_000  # of the tokens and pairs of a committee's bag and linear classifier: benchmarks/findings.md
 LONGEST_SEGMENT = 128  # tokens; of an encoder trained from scratch
+# Families by name: what describes them and what builds them. An encoder takes a head; a bag is a classifier as it is.
+ENCODERS = {"bert": (TransformerConfig, bert.backbone), "hub": (hub.HubConfig, hub.backbone)}
+BAGS = {"baseline": (baseline.BaselineConfig, baseline.baseline), "linear": (linear.LinearConfig, linear.linear),
+        "document_vectors": (document_vectors.DocumentVectorsConfig, document_vectors.document_vectors)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,18 +140,13 @@ def describe_committee(encoder, num_encoders, num_classes, has_unlabelled):
 
 def build_classifier(config):
     """The model that a classifier run's config describes, with fresh weights."""
-    if config["family"] == "baseline":
-        return baseline.baseline(from_dict(baseline.BaselineConfig, config["model"]))
-    if config["family"] == "document_vectors":
-        return document_vectors.document_vectors(from_dict(document_vectors.DocumentVectorsConfig, config["model"]))
-    if config["family"] == "linear":
-        return linear.linear(from_dict(linear.LinearConfig, config["model"]))
     if config["family"] == "committee":
         return heads.committee([build_classifier({**config, **member}) for member in config["model"]["members"]])
-    if config["family"] == "hub":
-        encoder = hub.backbone(from_dict(hub.HubConfig, config["model"]))
-    else:
-        encoder = bert.backbone(from_dict(TransformerConfig, config["model"]))
+    if config["family"] in BAGS:
+        config_class, build = BAGS[config["family"]]
+        return build(from_dict(config_class, config["model"]))
+    config_class, backbone = ENCODERS[config["family"]]
+    encoder = backbone(from_dict(config_class, config["model"]))
     return heads.classifier(encoder, len(config["label_names"]), config["classifier_dropout"])
 
 

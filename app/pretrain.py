@@ -120,9 +120,9 @@ def pretrain(
             part.save_weights(path)
     run_folder.save_config(to, chosen.kind, family=chosen.family, model=dataclasses.asdict(config), options=options,
                            **result)
-    following = {"mlm": f"finetune --backbone {to} --data … --to runs/…",
-                 "clm": f'generate {to} "the beginning of a text"',
-                 "denoise": f"seq2seq --backbone {to} --data … --to runs/…"}[objective]
+    following = {"masked_lm": f"finetune --backbone {to} --data … --to runs/…",
+                 "causal_lm": f'generate {to} "the beginning of a text"',
+                 "denoiser": f"seq2seq --backbone {to} --data … --to runs/…"}[chosen.kind]
     console.print(f"saved {to}: {trainer.step:,} steps in {trainer.seconds / 60:.1f} minutes, held-out loss "
                   f"{result['validation_loss']:.3f}. Next: fromzero {following}", markup=False)
     return result

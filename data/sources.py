@@ -49,12 +49,9 @@ def read_tables(source: str, skipped: SkippedRows, *, header_names: Sequence[str
             file is corrupt or empty, or too many rows were skipped.
     """
     scheme, _, name = source.partition(":")
-    if scheme == "sample":
-        from data.samples import read_sample
-
-        return [read_sample(name)]
-    if scheme == "tfds":
-        return [_read_tfds(name)]
+    if scheme in SCHEMES:
+        read, _ = SCHEMES[scheme]
+        return [read(name)]
     header_names = (*TEXT_COLUMNS, *PAIR_COLUMNS, *LABEL_COLUMNS, *header_names)
     paths = find_paths(source)
     return [read_file(path, skipped, header_names, whole_files=whole_files, alone=len(paths) == 1) for path in paths]
@@ -179,19 +176,28 @@ def fingerprint(source: str) -> str:
     """
     scheme, _, name = source.partition(":")
     digest = hashlib.sha256()
-    if scheme == "sample":
-        from data.samples import find_sample
-
-        package = find_sample(name)[0].package
-        digest.update(f"{source} {package} {metadata.version(package)}".encode())
-    elif scheme == "tfds":
-        digest.update(source.encode())
+    if scheme in SCHEMES:
+        _, version = SCHEMES[scheme]
+        digest.update(" ".join([source, *version(name)]).encode())
     else:
         path = Path(source).expanduser()
         for file in [path] if path.is_file() else find_paths(source):
             with open(file, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _read_sample(name_and_split: str) -> Iterator[Row]:
+    from data.samples import read_sample  # which imports this file
+
+    return read_sample(name_and_split)
+
+
+def _version_of_sample(name_and_split: str) -> tuple[str, str]:
+    from data.samples import find_sample
+
+    package = find_sample(name_and_split)[0].package
+    return package, metadata.version(package)
 
 
 def _read_tfds(name_and_split: str) -> Iterator[Row]:
@@ -221,3 +227,7 @@ def _tfds_text(feature, value) -> str:
     if hasattr(feature, "int2str"):
         return feature.int2str(int(value)) if value >= 0 else ""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+# What stands before the colon of a source that is no file → how the rest is read, and words that change with what is there.
+SCHEMES = {"sample": (_read_sample, _version_of_sample), "tfds": (_read_tfds, lambda name_and_split: ())}
