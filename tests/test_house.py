@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,10 @@ import app
 import data
 import models
 from app.__main__ import COMMANDS, main
+from app.finetune import finetune
+from app.objectives import OBJECTIVES
+from app.pretrain import pretrain
+from data.tasks import LABEL_ALIASES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("app", "data", "models") for path in (ROOT / folder).glob("*.py"))
@@ -156,6 +161,11 @@ def test_help_names_every_command_and_every_option(helps):
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 assert f"--{option.replace('_', '-')}" in texts[name][1], (name, option)
             assert re.search(rf"^\s+{option}: \S", described, re.MULTILINE), f"{name} does not explain {option}"
+
+
+def test_options_offer_all_that_there_is():
+    for command, option, table in ((finetune, "task", LABEL_ALIASES), (pretrain, "objective", OBJECTIVES)):
+        assert typing.get_args(typing.get_type_hints(command)[option]) == tuple(table)
 
 
 def test_help_imports_nothing_heavy(helps):
