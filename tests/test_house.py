@@ -165,7 +165,7 @@ def test_help_names_every_command_and_every_option(helps):
 
 def test_options_offer_all_that_there_is():
     for command, option, table in ((finetune, "task", LABEL_ALIASES), (pretrain, "objective", OBJECTIVES)):
-        assert typing.get_args(typing.get_type_hints(command)[option]) == tuple(table)
+        assert set(typing.get_args(typing.get_type_hints(command)[option])) == set(table)
 
 
 def test_help_imports_nothing_heavy(helps):
