@@ -29,12 +29,8 @@ def evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootst
         mistakes.
     """
     classifier = load_classifier(run)
-    if classifier.takes_pairs and identity["pair_column"] is None:
-        raise ValueError("this classifier takes pairs of texts: name the column of the second text with --pair-column")
     skipped = SkippedRows(max_skipped)
-    examples = read_examples(
-        identity["data"], classifier.task, skipped, text_column=identity["text_column"],
-        pair_column=identity["pair_column"], label_column=identity["label_column"], label_names=classifier.label_names)
+    examples = read_labelled(classifier, identity, skipped)
     n_seen = 0
     with progress_bar("evaluate", total=len(examples.texts), unit="texts") as advance:
         def count(n):
@@ -60,6 +56,23 @@ def evaluate_classifier(run, identity, json_path, html_path, max_skipped, bootst
     _print_summary(evaluation)
     console.print(f"report: {html_path}\n        {json_path}", markup=False)
     return evaluation
+
+
+def read_labelled(classifier, identity, skipped):
+    """The `data.tasks.Examples` to measure a classifier by.
+
+    Args:
+        identity: as for `evaluate_classifier`.
+        skipped: `SkippedRows`.
+
+    Raises:
+        ValueError: as `read_examples`, and where the column of the second texts is missing.
+    """
+    if classifier.takes_pairs and identity["pair_column"] is None:
+        raise ValueError("this classifier takes pairs of texts: name the column of the second text with --pair-column")
+    return read_examples(
+        identity["data"], classifier.task, skipped, text_column=identity["text_column"],
+        pair_column=identity["pair_column"], label_column=identity["label_column"], label_names=classifier.label_names)
 
 
 def worst_mistakes(examples, probabilities, label_names):

@@ -1,18 +1,25 @@
-"""A run in, a SavedModel that takes raw strings out: served without this project, Keras or Python."""
+"""A run in, a SavedModel that takes raw strings or a TensorFlow Lite file out: served without this project or Keras."""
 
+import dataclasses
 from pathlib import Path
 
 import tyro
 
-from app.terminal import check_at_least, console, load_tensorflow
-from app.verification import list_operations, verify
+from app.terminal import as_tuple, check_at_least, console, load_tensorflow
 from app.writing import SAMPLING, beams
+
+MAX_SKIPPED = 1000  # unreadable rows of --data
 
 
 def export(
     run: tyro.conf.Positional[Path],
     *,
     to: Path,
+    int8: bool = False,
+    data: tuple[str, ...] = (),
+    text_column: str | None = None,
+    pair_column: str | None = None,
+    label_column: str | None = None,
     tokens: int | None = None,
     temperature: float | None = None,
     top_k: int | None = None,
@@ -21,7 +28,7 @@ def export(
     num_beams: int | None = None,
     length_penalty: float | None = None,
 ) -> dict[str, int]:
-    """Write a SavedModel that takes raw strings.
+    """Write a SavedModel that takes raw strings, or a TensorFlow Lite file.
 
     Of a classifier, the signature serving_default takes text, tf.string (batch,), and pair where the classifier takes
     pairs; token_ids takes int32 (batch, length) with [CLS] and [SEP], 0 = padding. Both give probabilities float32
@@ -43,9 +50,21 @@ def export(
     signature that servers warm up with. Before the folder gets its name, a process with TensorFlow alone must load it
     and answer as the run does. models.config, in the folder above NAME, lists the model for TensorFlow's Model Server.
 
+    A TensorFlow Lite file is made of a classifier and needs TensorFlow Lite's own operations alone, which have no strings:
+    its signature is token_ids, for one row of the classifier's longest length, and gives the same as above. It is
+    verified in the same way before it gets its name.
+
     Args:
         run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
-        to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1.
+        to: folder to write, by TensorFlow Serving's custom NAME/VERSION, such as export/sentiment/1; or a file that ends
+            in .tflite.
+        int8: store matrices as int8, with a float32 step for each row: weights take a quarter to two fifths of the
+            bytes. A SavedModel gets smaller on the disk alone: loading it makes float32 of them. A TensorFlow Lite file
+            gets faster too: there it is dynamic range quantization, which rounds activations as well.
+        data: labelled sources, as for evaluate: measures the classifier before and after, by accuracy and by time.
+        text_column: of --data, as for evaluate; so are the next two.
+        pair_column: of --data.
+        label_column: of --data.
         tokens: of a GPT, how many follow the prompt at most; this and the next four as for generate, whose values count
             when left out.
         temperature: of a GPT.
@@ -58,107 +77,95 @@ def export(
     Returns:
         The operations of the graph and how often each occurs.
     """
-    to = Path(to)
+    run, to, data = Path(run), Path(to), as_tuple(data)
     if to.exists():
         raise ValueError(f"{to} exists: choose another name or version, such as {to.parent / '2'}, or remove it first")
     drawing = {"tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
                "repetition_penalty": repetition_penalty}
     search = {"num_beams": num_beams, "length_penalty": length_penalty}
-    from app.kinds import kind_of
+    columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
+    from app.kinds import NAMES, kind_of
 
-    kind = kind_of(Path(run), "classifier", "causal_lm", "seq2seq", "span", "recommender", "extractor",
+    kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", "recommender", "extractor",
+                   int8=(int8, "classifier", "causal_lm", "seq2seq", "span", "recommender"),  # an extractor has no matrix
+                   **{name: (value, "classifier") for name, value in {"data": data or None, **columns}.items()},
                    **{name: (value, "causal_lm") for name, value in drawing.items()},
                    **{name: (value, "seq2seq") for name, value in search.items()})
+    is_lite = to.suffix.lower() == ".tflite"
+    if is_lite and kind != "classifier":
+        raise ValueError("a .tflite file is made of a classifier: for others TensorFlow Lite lacks operations. "
+                         f"Received: {run}, {NAMES[kind][0]}; name a folder after --to")
+    if not data and any(columns.values()):
+        raise ValueError("--text-column, --pair-column and --label-column are of --data: name it, or leave them out")
     search = beams(**search)
     drawing = {**SAMPLING, **{name: value for name, value in drawing.items() if value is not None}}
     check_at_least(1, tokens=drawing["tokens"])
 
     load_tensorflow()
-    import tensorflow as tf
+    if data:
+        from app.classifier import load_classifier
+        from app.classifier_scores import read_labelled
+        from app.export_scores import compare
+        from data.sources import SkippedRows
 
-    from app.model_server import WARMUP, write_warmup
-    from models.run_folder import whole, write_json
+        classifier = load_classifier(run)
+        examples = read_labelled(classifier, {"data": data, **columns}, SkippedRows(MAX_SKIPPED))
+    servable = _servable(run, kind, drawing, search, int8 and not is_lite)
+    if is_lite:
+        from app.lite import write_lite
 
-    _listing(to)  # a models.config that cannot be read is an error before the work
-    servable = _servable(Path(run), kind, drawing, search)
-    with whole(to) as temporary:
-        try:
-            tf.saved_model.save(servable.module, str(temporary), signatures=servable.signatures)
-        except tf.errors.OpError as error:  # TensorFlow's own form of "No space left on device" and "Permission denied"
-            raise OSError(f"{to} cannot be written: {error.message}") from error
-        operations = list_operations(temporary)
-        difference = verify(temporary, operations, servable)
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        if "labels" in servable.about:
-            labels = "".join(f"{name}\n" for name in servable.about["labels"])
-            (extra / "labels.txt").write_text(labels, encoding="utf-8")
-        write_json(extra / "fromzero.json", {**servable.about, "tensorflow": tf.__version__})
-        # One text of each language: as many as EXAMPLES would keep a server from starting.
-        write_warmup(extra / WARMUP, to.absolute().parent.name, {
-            signature: {name: (values[:2], dtype) for name, (values, dtype) in inputs.items()}
-            for signature, inputs in servable.inputs.items()})
-    console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
-    console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives the same "
-                  f"answers (largest difference of a number {difference:.1e}).")
-    inputs = ", ".join(f"{name}=tf.constant({shown})" for name, shown in (
-        (name, '[["…"]]' if isinstance(values[0], list) else '["…"]')
-        for name, (values, _) in servable.inputs["serving_default"].items()))
-    console.print(f"SavedModel: {to}\n"
-                  f'  tf.saved_model.load("{to}").signatures["serving_default"]({inputs})', markup=False)
-    if listing := _listing(to):
-        path, text = listing
-        with whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        console.print(f"listed for Model Server in {path}", markup=False)
+        operations = write_lite(to, servable, int8)
+    else:
+        from app.saved_model import write_saved_model
+
+        operations = write_saved_model(to, servable)
+    size = sum(path.stat().st_size for path in [to, *to.rglob("*")] if path.is_file())
+    parameters = servable.about["parameters"]
+    console.print(f"{size / 1e6:.1f} MB; {parameters:,} parameters, which are {4 * parameters / 1e6:.1f} MB as float32")
+    if data:
+        compare(classifier, examples, to)
     return operations
 
 
-def _listing(to):
-    """The models.config to list the model in and its text then; None where it is listed or has no version number."""
-    from app.model_server import with_model
+def _servable(run, kind, drawing, search, int8):
+    """The `app.servables.Servable` of a run.
 
-    to = to.absolute()
-    path, name = to.parent.parent / "models.config", to.parent.name
-    if not to.name.isdecimal() or not name:
-        return None
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    try:
-        text = with_model(before, name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; mend it or choose another --to") from error
-    return None if text == before else (path, text)
-
-
-def _servable(run, kind, drawing, search):
-    """The `app.servables.Servable` of a run, with the settings of a GPT's and an encoder–decoder's texts."""
+    Args:
+        drawing, search: the settings of a GPT's and an encoder–decoder's texts.
+        int8: round the run's weights, and store them so.
+    """
     import tensorflow as tf
 
     from app.answerer import load_answerer
     from app.classifier import load_classifier
     from app.extractor import load_extractor
     from app.generator import load_generator
+    from app.int8 import int8_variables
     from app.recommender import load_recommender
     from app.servables import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
-                               servable_recommender, servable_writer)
+                               servable_recommender, servable_writer, variables)
     from app.writer import load_writer
     from models.generation import Sampling
 
+    sampling = dict(drawing)
+    tokens = sampling.pop("tokens")
+    load, make = {
+        "classifier": (load_classifier, servable_classifier), "span": (load_answerer, servable_answerer),
+        "seq2seq": (load_writer, lambda writer: servable_writer(writer, **search)),
+        "recommender": (lambda run: load_recommender(run)[0], servable_recommender),
+        "extractor": (load_extractor, servable_extractor),
+        "causal_lm": (load_generator, lambda generator: servable_generator(generator, tokens, Sampling(**sampling))),
+    }[kind]
     # TensorFloat-32, the default on recent GPUs, rounds to 10 bits: answers would differ by 1e-3.
     with_tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        if kind == "classifier":
-            return servable_classifier(load_classifier(run))
-        if kind == "seq2seq":
-            return servable_writer(load_writer(run), **search)
-        if kind == "span":
-            return servable_answerer(load_answerer(run))
-        if kind == "recommender":
-            return servable_recommender(load_recommender(run)[0])
-        if kind == "extractor":
-            return servable_extractor(load_extractor(run))
-        sampling = Sampling(**{name: value for name, value in drawing.items() if name != "tokens"})
-        return servable_generator(load_generator(run), drawing["tokens"], sampling)
+        loaded = load(run)
+        weights = variables(loaded)
+        parameters = sum(variable.shape.num_elements() for variable in weights)
+        stored = int8_variables(weights) if int8 else weights
+        servable = make(loaded)
+        servable.module.weights = stored
+        return dataclasses.replace(servable, about={**servable.about, "parameters": parameters, "int8": int8})
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(with_tf32)

@@ -88,6 +88,10 @@ class LoadedVersion:
         while self._users:
             await asyncio.sleep(0.05)
         await asyncio.to_thread(self.queue.close)
+        # An int8 export's float32 weights; all else TensorFlow frees with the last that refers to it.
+        for weight in getattr(self._loaded, "weights", ()):
+            if isinstance(weight, tf.saved_model.experimental.TrackableResource):
+                tf.raw_ops.DestroyResourceOp(resource=weight.resource_handle)
 
 
 def run(signature, inputs):

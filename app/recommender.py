@@ -40,9 +40,10 @@ class Recommender:
 
     @functools.cached_property
     def vectors(self):
-        """float32 (R, D), of the items."""
+        """tf.Variable float32 (R, D), of the items: in an export no constant, of which it may have 2 GB at most."""
         with tf.init_scope():  # once, even if a graph asks first
-            return self._vectors_of(tf.constant(self.catalogue.numbers), tf.constant(self.catalogue.texts))
+            vectors = self._vectors_of(tf.constant(self.catalogue.numbers), tf.constant(self.catalogue.texts))
+            return tf.Variable(vectors, trainable=False)
 
     def _vectors_of(self, numbers, texts):
         title_ids = encode_titles(self.tokenizer, texts, self.title_length)

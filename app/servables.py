@@ -205,6 +205,12 @@ def _module(run):
     """A `tf.Module` with the weights of a run, and with its tokenizer if it has one."""
     module = tf.Module(name="fromzero")
     module.tokenizer = getattr(run, "tokenizer", None)
-    # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
-    module.weights = [weight.value for weight in run.model.weights]
+    module.weights = variables(run)
     return module
+
+
+def variables(run):
+    """The tf.Variables that the answers of a run are computed from."""
+    # The plain tf.Variables: with Keras's own objects tracked, Keras would write its serialization into the export.
+    found = [weight.value for weight in run.model.weights]
+    return [*found, run.vectors] if hasattr(run, "vectors") else found  # a recommender's, of its items

@@ -53,29 +53,36 @@ def show_report(skipped, json_path):
     console.print(f"report: {json_path}", markup=False)
 
 
+@contextlib.contextmanager
+def held_back():
+    """Keeps to itself what libraries write straight to file descriptor 2, and shows it if what they do fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes:
+        descriptor = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(descriptor, notes.read())
+            raise
+        finally:
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+
+
 def import_tensorflow():
     """Imports TensorFlow without its start-up notes.
 
-    The first of them go straight to file descriptor 2 before any logger exists, at the import and when devices are
-    first looked at; if the import fails they are shown. The later ones obey TF_CPP_MIN_LOG_LEVEL (app/__init__.py).
+    The first of them come before any logger exists, at the import and when devices are first looked at. The later ones
+    obey TF_CPP_MIN_LOG_LEVEL (app/__init__.py).
     """
     if "tensorflow" not in sys.modules:
-        sys.stderr.flush()
-        with tempfile.TemporaryFile() as notes:
-            descriptor = os.dup(2)
-            os.dup2(notes.fileno(), 2)
-            try:
-                import tensorflow
+        with held_back():
+            import tensorflow
 
-                tensorflow.config.list_logical_devices()
-                tensorflow.get_logger().setLevel("ERROR")
-            except BaseException:
-                notes.seek(0)
-                os.write(descriptor, notes.read())
-                raise
-            finally:
-                os.dup2(descriptor, 2)
-                os.close(descriptor)
+            tensorflow.config.list_logical_devices()
+            tensorflow.get_logger().setLevel("ERROR")
 
 
 def load_tensorflow():

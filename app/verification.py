@@ -30,6 +30,18 @@ if not unknown:
                               else tensor.numpy().tolist() for name, tensor in answer.items()}
 print("\\n" + json.dumps({"unknown": unknown, "answers": answers}))
 """
+LITE_VERIFICATION = """
+import json, sys
+sys.modules.update(dict.fromkeys(("keras", "tensorflow_text", "app", "data", "models")))
+import numpy as np
+import tensorflow as tf
+request = json.load(sys.stdin)
+interpreter = tf.lite.Interpreter(request["path"])
+answer = interpreter.get_signature_runner("token_ids")
+length = answer.get_input_details()["token_ids"]["shape"][1]
+rows = [np.array([row + [0] * (length - len(row))], np.int32) for row in request["rows"]]
+print("\\n" + json.dumps([answer(token_ids=row)["probabilities"][0].tolist() for row in rows]))
+"""
 
 
 def list_operations(folder):
@@ -67,30 +79,48 @@ def verify(folder, operations, servable):
     Raises:
         RuntimeError: an operation is not core TensorFlow, loading fails, a text differs, or a number by more than 1e-5.
     """
-    import numpy as np
+    reply = _reply(VERIFICATION, {"folder": str(folder), "operations": list(operations), "inputs": servable.inputs})
+    if reply["unknown"]:
+        raise RuntimeError(f"an export must need core TensorFlow alone. Found: {', '.join(reply['unknown'])}")
+    return max(_difference(f"{signature}'s {name}", reply["answers"][signature][name], expected, TOLERANCE)
+               for signature, outputs in servable.expected.items() for name, expected in outputs.items())
 
-    request = {"folder": str(folder), "operations": list(operations), "inputs": servable.inputs}
+
+def verify_lite(path, servable, tolerance):
+    """The same for a TensorFlow Lite file of a classifier, row by row.
+
+    Args:
+        tolerance: how far a probability may be from the run's.
+
+    Raises:
+        RuntimeError: loading fails, or a probability differs by more.
+    """
+    rows, _ = servable.inputs["token_ids"]["token_ids"]
+    answers = _reply(LITE_VERIFICATION, {"path": str(path), "rows": rows})
+    return _difference("token_ids's probabilities", answers, servable.expected["token_ids"]["probabilities"], tolerance)
+
+
+def _reply(program, request):
+    """What a program says to a request in a process of its own; both are JSON."""
     # On the CPU: this process may already hold all of the GPU's memory.
-    process = subprocess.run([sys.executable, "-I", "-c", VERIFICATION], input=json.dumps(request), text=True,
+    process = subprocess.run([sys.executable, "-I", "-c", program], input=json.dumps(request), text=True,
                              encoding="utf-8", capture_output=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"})
     if process.returncode:
         raise RuntimeError(f"the export does not load where TensorFlow stands alone:\n{process.stderr[-3000:]}")
-    reply = json.loads(process.stdout.splitlines()[-1])
-    if reply["unknown"]:
-        raise RuntimeError(f"an export must need core TensorFlow alone. Found: {', '.join(reply['unknown'])}")
-    largest = 0.0
-    for signature, outputs in servable.expected.items():
-        for name, expected in outputs.items():
-            answer = reply["answers"][signature][name]
-            if expected.dtype == object:  # texts
-                for text, given in zip([text.decode() for text in expected.flat], answer, strict=True):
-                    if text != given:
-                        raise RuntimeError(f"an export must give the run's answers. Received: {signature}'s {name} "
-                                           f"{given!r}, not {text!r}")
-                continue
-            difference = float(np.abs(np.asarray(answer) - expected).max())
-            if not difference <= TOLERANCE:  # NaN fails too
-                raise RuntimeError(f"an export must give the run's answers, numbers to {TOLERANCE}. Received: "
-                                   f"{signature}'s {name}, which differ by {difference}")
-            largest = max(largest, difference)
-    return largest
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def _difference(name, answer, expected, tolerance):
+    """The largest difference of a number; 0 of texts, which must not differ."""
+    import numpy as np
+
+    if expected.dtype == object:  # texts
+        for text, given in zip([text.decode() for text in expected.flat], answer, strict=True):
+            if text != given:
+                raise RuntimeError(f"an export must give the run's answers. Received: {name} {given!r}, not {text!r}")
+        return 0.0
+    difference = float(np.abs(np.asarray(answer) - expected).max())
+    if not difference <= tolerance:  # NaN fails too
+        raise RuntimeError(f"an export must give the run's answers, numbers to {tolerance}. Received: {name}, which differ "
+                           f"by {difference}")
+    return difference

@@ -89,6 +89,6 @@ def table_rows(token_ids, config):
     for distance, num_buckets in enumerate(table_sizes(config)[1:], 1):
         earlier = ops.pad(token_ids, ((0, 0), (distance, 0)))[:, : -distance]  # (B, L)
         # Knuth's multiplicative constant; int32 arithmetic wraps on every backend.
-        hashed = hashed * -1640531527 + earlier
+        hashed = earlier - hashed * 1640531527
         rows.append(ops.mod(hashed, num_buckets))
     return rows

@@ -119,6 +119,15 @@ def exported(classifier_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported_int8(classifier_run, tmp_path_factory):
+    """`classifier_run` as a SavedModel with int8 weights, and its operations."""
+    from app.export import export
+
+    folder = tmp_path_factory.mktemp("export_int8") / "1"
+    return folder, export(classifier_run, to=folder, int8=True)
+
+
+@pytest.fixture(scope="session")
 def gpt_run(tmp_path_factory):
     """A GPT, 2 layers × 32, rows of 64, that knows the texts of BY_HEART."""
     from app.prepare import prepare

@@ -106,7 +106,8 @@ def test_validation_weighs_the_votes(labelled_csv, saved_tokenizer, tmp_path):
     votes = load_classifier(tmp_path / "run").model.get_layer("votes").get_weights()[0]
     assert votes.shape == (3,) and (votes >= 0).all() and not np.allclose(votes, 1)
     assert result["validation_accuracy"] > 0.8
-    assert export(tmp_path / "run", to=tmp_path / "export" / "1")
+    for name in ("export/1", "run.tflite"):  # verified inside
+        assert export(tmp_path / "run", to=tmp_path / name, int8=True)
 
 
 def test_options_of_a_committee(few_and_many, tmp_path, capsys):

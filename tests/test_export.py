@@ -125,7 +125,7 @@ def test_a_failed_verification_leaves_nothing(classifier_run, tmp_path, monkeypa
     def differ(*arguments):
         raise RuntimeError("probabilities differ")
 
-    monkeypatch.setattr("app.export.verify", differ)
+    monkeypatch.setattr("app.saved_model.verify", differ)
     with pytest.raises(RuntimeError, match="differ"):
         export(classifier_run, to=tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
@@ -181,11 +181,12 @@ def c_library():
     return None
 
 
-def test_without_python_through_the_c_api(exported, classifier):
+@pytest.mark.parametrize("name", ["exported", "exported_int8"])
+def test_without_python_through_the_c_api(name, request):
     library = c_library()
     if library is None:
         pytest.skip("this TensorFlow's libraries do not export TF_LoadSessionFromSavedModel")
-    folder = exported[0]
+    folder = request.getfixturevalue(name)[0]
     saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     signature = saved.meta_graphs[0].signature_def["serving_default"]
     request = {"library": str(library), "folder": str(folder),
@@ -195,7 +196,7 @@ def test_without_python_through_the_c_api(exported, classifier):
                              input=json.dumps(request), capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     probabilities, labels, scores = json.loads(process.stdout.splitlines()[-1])
-    expected = classifier.probabilities(TEXTS)
-    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-    np.testing.assert_allclose(scores, expected.max(axis=1), atol=1e-5)
-    assert labels == [classifier.label_names[n] for n in expected.argmax(axis=1)]
+    expected = tf.saved_model.load(str(folder)).signatures["serving_default"](text=tf.constant(TEXTS))
+    np.testing.assert_allclose(probabilities, expected["probabilities"], atol=1e-5)
+    np.testing.assert_allclose(scores, expected["score"], atol=1e-5)
+    assert labels == [label.decode() for label in expected["label"].numpy()]

@@ -111,6 +111,7 @@ def test_mistakes_are_one_line(run, files, tmp_path, capsys):
                             (["extract", "--data", nothing, "--to", tmp_path / "run"], "must share some words"),
                             (["predict", run, "a", "--num-beams", "2"], "--num-beams is for an encoder–decoder"),
                             (["export", run, "--to", tmp_path / "export", "--tokens", "5"], "--tokens is for a GPT"),
+                            (["export", run, "--to", tmp_path / "export", "--int8"], "--int8 is for a classifier or a GPT"),
                             (["generate", run, "a"], "a run to take here is a GPT")):
         assert main([*map(str, arguments)]) == 2
         error = capsys.readouterr().err

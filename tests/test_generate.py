@@ -66,6 +66,10 @@ def test_prompts_of_every_length(gpt_run):
     assert len("".join(pieces)) > len(pieces[0])
 
 
+def test_an_export_has_int8_weights(gpt_run, tmp_path):
+    assert export(gpt_run, to=tmp_path / "1", tokens=9, int8=True)  # verified inside against the rounded run
+
+
 def test_an_export_writes_what_generate_writes(gpt_run, tmp_path):
     operations = export(gpt_run, to=tmp_path / "1", tokens=40, temperature=1.5, repetition_penalty=1.1)
     assert "StatelessWhile" in operations and not any(name.startswith("Xla") for name in operations)

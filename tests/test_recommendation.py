@@ -229,6 +229,9 @@ def test_an_export_recommends_what_the_run_recommends(run, loaded, tmp_path):
         np.testing.assert_allclose(scores, [score for _, score in best], atol=1e-6)
     assert signature(history=tf.zeros([0, 2], tf.string))["titles"].shape == (0, 10)
     assert signature(history=tf.zeros([2, 0], tf.string))["titles"].shape == (2, 10)
+    assert export(run, to=tmp_path / "2", int8=True)  # verified inside against the rounded run
+    sizes = [(tmp_path / name / "variables" / "variables.data-00000-of-00001").stat().st_size for name in "12"]
+    assert sizes[1] < 0.5 * sizes[0]
 
 
 def test_a_stopped_training_goes_on_and_ends_the_same(tables, tmp_path, monkeypatch):

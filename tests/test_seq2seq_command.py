@@ -73,6 +73,7 @@ def test_an_export_writes_what_the_run_writes(run, tmp_path):
         written = [text.decode() for text in signature(text=tf.constant(some))["text_written"].numpy()]
         assert written == load_writer(run).write(some, 3, 1.0)
     assert signature(text=tf.constant([], tf.string))["text_written"].shape == (0,)
+    assert export(run, to=tmp_path / "2", int8=True)  # verified inside against the rounded run
 
 
 def test_a_stopped_training_goes_on_and_ends_the_same(files, tmp_path, monkeypatch):

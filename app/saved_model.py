@@ -1,0 +1,71 @@
+"""A `Servable` in, a SavedModel folder out: verified, and with what servers and people read beside it."""
+
+import tensorflow as tf
+
+from app.model_server import WARMUP, with_model, write_warmup
+from app.terminal import console
+from app.verification import list_operations, verify
+from models.run_folder import whole, write_json
+
+
+def write_saved_model(to, servable):
+    """Writes a SavedModel, whole or not at all, and lists it in models.config.
+
+    Args:
+        to: the folder.
+        servable: `app.servables.Servable`.
+
+    Returns:
+        What `list_operations` says.
+
+    Raises:
+        OSError: it cannot be written.
+        RuntimeError: as `list_operations` and `verify`.
+    """
+    listing(to)  # a models.config that cannot be read is an error before the work
+    with whole(to) as temporary:
+        try:
+            tf.saved_model.save(servable.module, str(temporary), signatures=servable.signatures)
+        except tf.errors.OpError as error:  # TensorFlow's own form of "No space left on device" and "Permission denied"
+            raise OSError(f"{to} cannot be written: {error.message}") from error
+        operations = list_operations(temporary)
+        difference = verify(temporary, operations, servable)
+        extra = temporary / "assets.extra"
+        extra.mkdir()
+        if "labels" in servable.about:
+            labels = "".join(f"{name}\n" for name in servable.about["labels"])
+            (extra / "labels.txt").write_text(labels, encoding="utf-8")
+        write_json(extra / "fromzero.json", {**servable.about, "tensorflow": tf.__version__})
+        # One text of each language: as many as EXAMPLES would keep a server from starting.
+        write_warmup(extra / WARMUP, to.absolute().parent.name, {
+            signature: {name: (values[:2], dtype) for name, (values, dtype) in inputs.items()}
+            for signature, inputs in servable.inputs.items()})
+    console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
+    answers = "the answers of the run with its weights rounded" if servable.about["int8"] else "the same answers"
+    console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives {answers} "
+                  f"(largest difference of a number {difference:.1e}).")
+    inputs = ", ".join(f"{name}=tf.constant({shown})" for name, shown in (
+        (name, '[["…"]]' if isinstance(values[0], list) else '["…"]')
+        for name, (values, _) in servable.inputs["serving_default"].items()))
+    console.print(f"SavedModel: {to}\n"
+                  f'  tf.saved_model.load("{to}").signatures["serving_default"]({inputs})', markup=False)
+    if listed := listing(to):
+        path, text = listed
+        with whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        console.print(f"listed for Model Server in {path}", markup=False)
+    return operations
+
+
+def listing(to):
+    """The models.config to list the model in and its text then; None where it is listed or has no version number."""
+    to = to.absolute()
+    path, name = to.parent.parent / "models.config", to.parent.name
+    if not to.name.isdecimal() or not name:
+        return None
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        text = with_model(before, name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; mend it or choose another --to") from error
+    return None if text == before else (path, text)
