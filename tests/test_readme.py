@@ -5,7 +5,6 @@ import csv
 import functools
 import importlib
 import io
-import itertools
 import json
 import os
 import re
@@ -136,9 +135,16 @@ def test_the_readmes_have_the_same_blocks_and_figures():
     texts = [read(readme) for readme in READMES]
     first, second = ([(mark, re.sub(r"#.*", "", code)) for mark, code in parts(text)[0]] for text in texts)
     assert first == second
-    for (name, english), (_, chinese) in itertools.zip_longest(*map(headings, texts)):
+    for (name, english), (_, chinese) in zip(*map(headings, texts), strict=True):
         figures = [sorted(NUMBER.findall(re.sub(r"\(#.*?\)", "", section))) for section in (english, chinese)]
         assert figures[0] == figures[1], name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS[:3])
+def test_every_mark_belongs_to_a_block(document):
+    blocks, rest = parts(read(document))
+    comments = [line for line in rest.splitlines() if line.startswith("<!--") and "results" not in line]
+    assert comments == [mark for mark, _ in blocks if mark] != []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -188,7 +194,6 @@ def without_numbers(text):
 def test_the_readmes_blocks_run(folder):
     """In their order; what is said to be printed is, but for the numbers. Both READMEs have the same blocks."""
     blocks, _ = parts(read("README.md"))
-    assert [mark for mark, _ in blocks if mark] == [SHELL, PRINTED, SHELL, PYTHON]
     output = ""
     for mark, code in blocks:
         if mark == PRINTED:
@@ -210,8 +215,7 @@ assert before != fingerprint("srt:film.srt")
 @pytest.mark.slow
 def test_the_examples_of_contributing_run(folder):
     blocks, _ = parts(read("CONTRIBUTING.md"))
-    codes = [code for mark, code in blocks if mark]
-    assert len(codes) == 3
+    codes = [code for mark, code in blocks if mark == PYTHON]
     printed_by(PYTHON, "\n".join([*codes, CHECKS]), folder)
     assert load_config(folder / "runs" / "toxicity", "classifier")["label_names"] == ["acceptable", "toxic"]
     assert load_config(folder / "runs" / "by-neighbours", "classifier")["family"] == "neighbours"
