@@ -48,7 +48,7 @@ class SelfAttention(keras.layers.Layer):
         projected = ops.matmul(hidden, self.query_key_value)
         if past is None:
             def attend(projected):
-                return _mixed(*self._split(projected, allowed), allowed)
+                return mix_values(*self._split(projected, allowed), allowed)
 
             # Not keras.RematScope: in Keras 3.15 it repeats a layer outside its precision, and on TensorFlow it fails
             # on bool inputs and on layers that take `training`. What has no weights and no such inputs it cannot get
@@ -59,7 +59,7 @@ class SelfAttention(keras.layers.Layer):
         # Two tensors, not one of both: taking that apart would copy all of it at every step.
         total = ops.shape(allowed)[2]
         key, value = (_put(*one, position, total) for one in zip(past, (key, value)))
-        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection), key, value
+        return ops.matmul(mix_values(query, key, value, allowed), self.output_projection), key, value
 
     def _split(self, projected, allowed, position=0):
         """(B·L, 3·D) → queries, keys and values, each (B, H, L, D/H); the first two normalised and rotated."""
@@ -123,15 +123,18 @@ class CrossAttention(keras.layers.Layer):
         key, value = memory
         query = ops.reshape(ops.matmul(hidden, self.query), (batch, length, key.shape[1], key.shape[3]))
         query = ops.rms_normalization(ops.transpose(query, (0, 2, 1, 3)), axis=-1)
-        return ops.matmul(_mixed(query, key, value, allowed), self.output_projection)
+        return ops.matmul(mix_values(query, key, value, allowed), self.output_projection)
 
     def compute_output_shape(self, hidden_shape, memory_shape, allowed_shape):
         return hidden_shape
 
 
-def _mixed(query, key, value, allowed):
-    """Each position's mixture of values: (B, H, L, d), (B, H, T, d) twice and bool (B, L, T) → (B·L, H·d)."""
-    if keras.backend.backend() == "jax":
+def mix_values(query, key, value, allowed, dropout=None):
+    """Each position's mixture of values: (B, H, L, d), (B, H, T, d) twice and bool (B, L, T) → (B·L, H·d).
+
+    `dropout` is a layer for the shares that values have, or None.
+    """
+    if keras.backend.backend() == "jax" and dropout is None:
         # On a GPU, in 16 bits, one kernel that keeps no scores (Dao et al. 2022, "FlashAttention"): rows of 512
         # train 1.2 times as fast at 12 × 768. On TensorFlow this call is no kernel: on a CPU it takes attention
         # 1.15 times as long as the lines below.
@@ -140,7 +143,8 @@ def _mixed(query, key, value, allowed):
         return ops.reshape(mixed, (-1, query.shape[1] * query.shape[3]))
     scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * query.shape[-1]**-0.5  # (B, H, L, T)
     scores = scores + ops.cast(ops.logical_not(allowed), scores.dtype)[:, None] * -1e4
-    mixed = ops.matmul(ops.softmax(scores), value)  # (B, H, L, D/H)
+    shares = ops.softmax(scores)
+    mixed = ops.matmul(dropout(shares) if dropout else shares, value)  # (B, H, L, D/H)
     return ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, query.shape[1] * query.shape[-1]))  # (B·L, D)
 
 

@@ -6,7 +6,8 @@ import sys
 import keras
 from keras import ops
 
-from models.attention import causal, same_segment
+from models.attention import causal, mix_values, same_segment
+from models.layers import Unflatten
 
 FAMILIES = ("BertBackbone", "DistilBertBackbone", "ElectraBackbone")
 
@@ -79,9 +80,58 @@ def backbone(config, name="backbone", source=None):
     if config.embedding_dim != config.hidden_dim:
         x = source.embeddings_projection(x)
     allowed = same_segment(segment_ids)  # (B, L, L)
+    x = ops.reshape(x, (-1, config.hidden_dim))  # (B·L, D)
     for layer in source.transformer_layers:
-        x = layer(x, attention_mask=allowed)
+        x = Block(layer)(x, allowed)
+    x = Unflatten(name="unflatten")(x, token_ids)
     return keras.Model({"token_ids": token_ids, "segment_ids": segment_ids}, x, name=name)
+
+
+class Block(keras.layers.Layer):
+    """KerasHub's `TransformerEncoder` on matrices (B·L, D).
+
+    On (B, L, D) each dense layer is three operations or more on a CPU, on matrices one, its bias and its GELU included:
+    batches of 32 texts of 64 tokens take four fifths of the time, 4 × 256.
+    """
+
+    def __init__(self, layer):
+        """
+        Args:
+            layer: KerasHub's, built.
+        """
+        super().__init__(name=layer.name)
+        self.layer = layer
+
+    def call(self, hidden, allowed):
+        """
+        Args:
+            hidden: float (B·L, D).
+            allowed: bool (B, L, L), True where row i may look at column j.
+
+        Returns:
+            float (B·L, D).
+        """
+        layer, attention = self.layer, self.layer._self_attention_layer
+        batch, length, _ = ops.shape(allowed)
+
+        def project(x, dense):
+            bias = ops.reshape(dense.bias, (-1,))
+            return ops.add(ops.matmul(x, ops.reshape(dense.kernel, (-1, bias.shape[0]))), bias)
+
+        def heads(dense):
+            projected = ops.reshape(project(hidden, dense), (batch, length, attention.num_heads, attention.key_dim))
+            return ops.transpose(projected, (0, 2, 1, 3))  # (B, H, L, D/H)
+
+        query, key, value = map(heads, (attention.query_dense, attention.key_dense, attention.value_dense))
+        mixed = mix_values(query, key, value, allowed, attention._dropout_layer)  # (B·L, D)
+        attended = layer._self_attention_dropout(project(mixed, attention.output_dense))
+        hidden = layer._self_attention_layer_norm(hidden + attended)
+        wide = layer._feedforward_intermediate_dense(hidden)
+        hidden = hidden + layer._feedforward_dropout(layer._feedforward_output_dense(wide))
+        return layer._feedforward_layer_norm(hidden)
+
+    def compute_output_shape(self, hidden_shape, allowed_shape):
+        return hidden_shape
 
 
 def _fresh(config):
