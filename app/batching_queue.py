@@ -68,6 +68,7 @@ class BatchingQueue:
         self.rows = 0  # that wait
         self._seconds_a_row = 0.0
         self._parts = collections.deque()
+        self._had_company = False  # the last batch: of several requests
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -129,7 +130,8 @@ class BatchingQueue:
             while True:
                 while not self._parts and not self._closed:
                     self._changed.wait()
-                deadline = self._parts[0].arrived + self.batching.wait_ms / 1000 if self._parts else 0
+                wait = self.batching.wait_ms / 1000 if self._had_company else 0
+                deadline = self._parts[0].arrived + wait if self._parts else 0
                 while self.rows < size and not self._closed and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
                 batch, others, rows = [], collections.deque(), 0
@@ -143,6 +145,7 @@ class BatchingQueue:
                         others.append(part)
                 self._parts, self.rows = others, sum(part.rows for part in others)
                 if batch or self._closed:
+                    self._had_company = len(batch) > 1
                     return batch
 
     def _answers(self, batch):

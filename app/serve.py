@@ -46,7 +46,7 @@ def serve(
         host: address to listen at; 0.0.0.0 is every one of this machine's. There is no password and no encryption.
         port: to listen at; 0 takes a free one.
         max_batch_size: how many texts a model answers at once.
-        batch_wait_ms: how long the first text of a batch waits for others.
+        batch_wait_ms: how long the first text of a batch waits for others, if the batch before had several requests.
         max_queue: texts that may wait for a model before further ones are refused.
         max_texts: of one request.
         max_text_length: characters of a text.

@@ -9,7 +9,8 @@ class Batching:
 
     Attributes:
         max_batch_size: rows that a model answers at once; a larger request is answered in parts.
-        wait_ms: milliseconds that the first of a batch waits for company while the model is free.
+        wait_ms: milliseconds that the first of a batch waits for company while the model is free, if the batch before had
+            some: a client that is alone waits for nobody.
         max_queue: rows that may wait; while so many do, further requests are refused.
     """
 

@@ -64,14 +64,18 @@ def test_what_waits_is_answered_together_and_everybody_gets_his_own():
     asyncio.run(clients())
 
 
-def test_a_free_model_waits_for_company():
+def test_a_free_model_waits_for_company_where_there_was_some():
     async def clients():
         model = Model()
-        queue = BatchingQueue(model.run, Batching(max_batch_size=2, wait_ms=30_000))
-        answers = [queue.put(LENGTHS, texts(text)) for text in ("a", "bb")]  # as soon as the batch is full
-        assert [(await answer)["length"].tolist() for answer in answers] == [[1], [2]]
-        assert model.batches == [["a", "bb"]]
-        queue.close()
+        with busy_queue(model, max_batch_size=2, wait_ms=30_000) as queue:  # "first" is alone and waits for nobody
+            answers = [queue.put(LENGTHS, texts(text)) for text in ("a", "bb")]
+            model.may_work.set()
+            await asyncio.gather(queue.first, *answers)
+            answers.append(queue.put(LENGTHS, texts("ccc")))
+            await asyncio.sleep(0.1)
+            answers.append(queue.put(LENGTHS, texts("dddd")))  # now the batch is full
+            assert [(await answer)["length"].tolist() for answer in answers] == [[1], [2], [3], [4]]
+        assert model.batches == [["first"], ["a", "bb"], ["ccc", "dddd"]]
 
     asyncio.run(clients())
 
