@@ -21,7 +21,7 @@ RESULTS = HERE / "results"
 PEERS = HERE / ".peers"
 REQUIREMENTS = ("torch==2.13.0", "transformers==5.24.0", "tokenizers==0.23.3", "keras-hub==0.32.0",
                 "tensorflow==2.21.0", "tensorflow-text==2.21.1", "fasttext==0.9.3", "scikit-learn==1.9.1",
-                "pypinyin==0.55.0")
+                "pypinyin==0.55.0", "onnx==1.23.2", "onnxruntime==1.32.0", "onnxscript==0.7.2")
 OURS = ("tensorflow", "keras", "tokenizers", "numpy")  # whose versions a figure may depend on
 
 

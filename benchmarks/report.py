@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import (accuracy, decoder_speed, masked_lm, poems, pretraining_speed, recommendation, summaries, tokenizing,
-                        translation)
+from benchmarks import (accuracy, decoder_speed, masked_lm, poems, pretraining_speed, recommendation, serving, summaries,
+                        tokenizing, translation)
 from benchmarks.peers import HERE, RESULTS
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -86,6 +86,8 @@ def lines(results):
                          "下一部电影，MovieLens 100k，全部排序 HR@10 (NDCG@10)"),
                figures["recommender"], f"most popular {figures['popularity']}, item-KNN {figures['item_knn']}")
     yield from _of_decoders(results)
+    if "serving" in results:
+        yield from _of_serving(results["serving"])
 
 
 def _of_classifiers(results):
@@ -140,6 +142,29 @@ def _of_decoders(results):
         yield (_question(f"news_summary, {english}, ROUGE-1, -2, -L", f"news_summary {chinese}，ROUGE-1、-2、-L"),
                f"`extract` {summaries.rouge(one, 'extract')}; `seq2seq` {summaries.rouge(one, 'seq2seq')}",
                f"{what} {summaries.rouge(one, lead)}")
+
+
+def _of_serving(results):
+    lengths, load, long = results["lengths"], results["load"], results["long"]
+    for length, answers in lengths.items():
+        full = answers["full"]
+        of = {side: f"{serving.speed(full[side]):,.0f} (× {serving.ratio(full, side):.2f})" for side in ("ours_32", "ours")}
+        yield (_question(f"`serve` over HTTP, {length} tokens a text, 32 texts a request / 1, texts/s",
+                         f"`serve` 经 HTTP，每条 {length} 词元，每请求 32 条 / 1 条，条/秒"),
+               f"{of['ours_32']} / {of['ours']}",
+               ", ".join(f"{serving.NAMES[side]} {serving.speed(full[side]):,.0f}" for side in serving.PEERS))
+    together = " / ".join(lengths)
+    one = {side: " / ".join(serving.milliseconds(answers["one"][side]) for answers in lengths.values())
+           for side in ("ours", *serving.PEERS)}
+    yield (_question(f"one text of {together} tokens after another, ms, p50 (p99)", f"逐条，{together} 词元，毫秒，p50（p99）"),
+           one.pop("ours"), ", ".join(f"{serving.NAMES[side]} {figures}" for side, figures in one.items()))
+    kept = (serving.kept(load[length], answers["full"]["ours"]) for length, answers in lengths.items())
+    yield (_question(f"`serve`, {together} tokens: p99 / p50 at half of full load; good answers at twice the load",
+                     f"`serve`，{together} 词元：半载时 p99 / p50；两倍负载时的有效应答"),
+           f"{' / '.join(f'{serving.spread(one):.1f}' for one in load.values())}; {' / '.join(map('{:.0%}'.format, kept))}", "")
+    yield (_question(f"`serve`, {long['minutes']:g} minutes of full load: requests, failed ones, growth of its memory",
+                     f"`serve` 满载 {long['minutes']:g} 分钟：请求数、失败数、内存增长"),
+           f"{sum(long['answers'].values()):,}, {serving.failed(results)}, {serving.growth(long):.1%}", "")
 
 
 def _question(english, chinese):

@@ -1,24 +1,33 @@
 """The benchmarks without their peers: what is counted, what is asked of the peers, what the report writes."""
 
+import asyncio
+import contextlib
 import gzip
 import json
+import os
+import re
 import sys
+import threading
 from pathlib import Path
 
 import keras
 import numpy as np
+import psutil
 import pytest
+from tokenizers import BertWordPieceTokenizer
 
 from app.objectives import build_trainer
-from benchmarks import (language_models, masked_lm, peers, pretraining_speed, recommendation, report, tokenizing,
-                        translation)
+from benchmarks import (language_models, masked_lm, peers, pretraining_speed, recommendation, report, serving,
+                        serving_models, tokenizing, translation)
 from benchmarks.baseline import split_files
 from benchmarks.masked_lm import IGNORED, check_vocabulary, held_out_batches, minutes_to
 from benchmarks.pretraining_speed import Ours, prepare_text, sentences
 from benchmarks.pretraining_speed_peer import documents
+from benchmarks.serving_load import Clients, latencies, served, watched
 from data.order import row_numbers
 from data.prepared import load_prepared
 from data.tokenizer import CLS, SEP, SPECIAL_TOKENS
+from models import heads, hub
 from models.config import TransformerConfig
 
 ROOT = Path(__file__).parents[1]
@@ -128,6 +137,96 @@ def test_our_tokenizing_counts_all_texts(sentences, monkeypatch):
     assert ours.ask(None)["tokens"] == few.ask(None)["tokens"] + rest.ask(None)["tokens"] > 300
 
 
+@contextlib.contextmanager
+def answering(status_of):
+    """A server's address and the list of what it is asked; it answers with status_of(number), 0 = hangs up."""
+    asked = []
+
+    async def answer(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                body = await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
+                asked.append((head.split()[1].decode(), json.loads(body)["instances"]))
+                if not (status := status_of(len(asked) - 1)):
+                    break
+                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 4\r\n\r\n" % status)
+                await asyncio.sleep(0.001)  # the body in a piece of its own
+                writer.write(b"null")
+        writer.close()
+
+    async def start():
+        return await asyncio.start_server(answer, "127.0.0.1", 0)
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    try:
+        yield server.sockets[0].getsockname(), asked
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_clients_ask_all_texts_again_and_again_and_notice_what_comes():
+    statuses = [200, 503, 0, 200]
+    with answering(lambda number: statuses[number % 4]) as (address, asked):
+        answers = Clients(address, "m", ["a", "b", "ü"], each=2).without_pause(1, 0.3)
+        assert asked[:3] == [("/v1/models/m:predict", texts) for texts in (["a", "b"], ["ü"], ["a", "b"])]
+        assert [answer.status for answer in answers] == (statuses * len(answers))[: len(answers)] and len(answers) > 8
+        assert all(0.001 < one.seconds and one.due < 0.3 for one in answers if one.status)
+        assert len(Clients(address, "m", ["a"]).without_pause(5, 0.1)) > 5
+
+
+def test_clients_ask_at_random_times_whatever_is_answered():
+    with answering(lambda number: 200) as (address, asked):
+        rounds = [Clients(address, "m", ["a"]).at_rate(200, 0.5, seed) for seed in (1, 1, 2)]
+    due = [sorted(answer.due for answer in answers) for answers in rounds]
+    assert due[0] == due[1] != due[2] and 60 < len(due[0]) < 150 and len(asked) == sum(map(len, due))
+    gaps = np.diff(due[0])
+    assert 0.5 < np.std(gaps) / np.mean(gaps) < 1.5  # of an exponential distribution 1
+    assert latencies([1.0, 2.0, 3.0]) == [2.0, pytest.approx(2.98)] and latencies([]) == [None, None]
+
+
+def test_our_side_asks_a_server_of_its_own(exported):
+    with served([exported[0].parent]) as (address, process), watched(psutil.Process(process.pid)) as memory:
+        ours = serving.Ours(address, {"16": ["a text", "这部电影非常好"] * 20}, "sentiment", 32)
+        for what in ("one", "full"):
+            answer = ours.ask({"what": what, "length": "16", "seconds": 0.6})
+            assert answer["failed"] == 0 < answer["client_seconds"] < answer["seconds"] and answer["texts"] % 32 == 0
+        found = serving.at_rate(ours.clients["16"], 20, 0.5)["answers"]
+        assert set(found) == {"200"} and found["200"]["count"] > 3
+    assert process.returncode == 0 and memory and min(memory) > 2**20
+    with pytest.raises(RuntimeError, match="an export is a folder of SavedModels"), served([exported[0] / "nothing"]):
+        pass
+
+
+def test_the_weights_of_a_bert_are_named_and_turned_as_transformers_has_them():
+    config = hub.HubConfig("BertBackbone", 9, 8, 8, 1, 2, 12, 16, 2, SEP, 0.0)
+    model = heads.classifier(hub.backbone(config), 3)
+    found, block = serving_models.weights(model), model.get_layer("backbone").get_layer("transformer_layer_0").layer
+    layer = "bert.encoder.layer.0"
+    assert set(found) == {f"{name}.{kind}" for kind in ("weight", "bias") for name in (
+        "bert.embeddings.LayerNorm", *(f"{layer}.attention.self.{part}" for part in ("query", "key", "value")),
+        *(f"{layer}.{part}" for part in ("attention.output.dense", "attention.output.LayerNorm", "intermediate.dense",
+                                         "output.dense", "output.LayerNorm")), "classifier")} | {
+        f"bert.embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type")}
+    x, attention = np.random.default_rng(0).normal(size=(1, 5, 8)).astype(np.float32), block._self_attention_layer
+    np.testing.assert_allclose(x @ found[f"{layer}.attention.self.key.weight"].T,
+                               keras.ops.reshape(attention.key_dense(x), (1, 5, 8)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x @ found[f"{layer}.attention.output.dense.weight"].T,
+                               attention.output_dense(x.reshape(1, 5, 2, 4)), rtol=1e-5, atol=1e-6)
+    assert found[f"{layer}.intermediate.dense.weight"].shape == (12, 8) and found["classifier.weight"].shape == (3, 8)
+
+
+def test_texts_are_cut_to_so_many_tokens(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a", "##b", "c", "##d"]), encoding="utf-8")
+    wordpiece = BertWordPieceTokenizer(str(tmp_path / "vocab.txt"))
+    texts = ["a ab c d", "ab ab ab", "a", "A  x\nc"]  # "d" alone is [UNK]
+    assert serving_models.of_length(texts, wordpiece, 5) == ["a ab", "ab a", "A  x\nc"]
+    assert serving_models.of_length(texts, wordpiece, 8) == ["ab ab ab"]
+
+
 def some_results():
     speeds = {side: [{"tokens": tokens, "seconds": 2.0, "waiting": 0.1} for tokens in counts] for side, counts in
               (("ours", (3000, 4000, 2000)), ("adamw", (6000, 2000, 4000)), ("transformers", (2000, 2000, 2000)),
@@ -155,6 +254,7 @@ def some_results():
                 for value in (0.15, 0.17)]},
             "decoder_speed": {"answers": {"gpt": {
                 "ours": [{"tokens": 30, "seconds": 2.0}] * 3, "transformers": [{"tokens": 10, "seconds": 1.0}] * 3}}},
+            "serving": serving_results(),
             "language_models": {"wikitext2": {"machine": {"cpu": "a chip", "cores": 4, "memory_gib": 8.0}, "minutes": 30,
                                               "word_perplexity": 110.6}},
             "poems": {"minutes": 30, "runs": [{"in_form": [True, False]}, {"in_form": [True, True]}]},
@@ -163,6 +263,19 @@ def some_results():
             "questions": {"squad": {"minutes": [30, 25], "exact_match": 45.06, "f1": 56.0}},
             "summaries": {"headline": {"rouge": {"lead1": [0.2, 0.1, 0.15], "extract": [0.3, 0.1, 0.2],
                                                  "seq2seq": [0.25, 0.05, 0.2]}}}}
+
+
+def serving_results():
+    answers = {side: [{"texts": texts, "seconds": 2.0, "failed": 0, "latencies": [0.004, 0.008], "client_seconds": 0.1}] * 3
+               for side, texts in (("ours", 900), ("ours_32", 1200), ("encoder", 1300), ("encoder_32", 1400),
+                                   ("fp32", 1000), ("int8", 1600), ("transformers", 500))}
+    load = {"0.5": {"rate": 225, "seconds": 9.0, "answers": {"200": {"count": 9, "latencies": [0.005, 0.0125]},
+                                                             "0": {"count": 1, "latencies": [1.0, 1.0]}}},
+            "2": {"rate": 900, "seconds": 2.0, "answers": {"200": {"count": 855, "latencies": [0.5, 0.6]},
+                                                           "503": {"count": 945, "latencies": [0.001, 0.002]}}}}
+    return {"differences": {"fp32": {"largest": 1e-6, "labels": 0.0}}, "lengths": {"64": {"one": answers, "full": answers}},
+            "load": {"64": load}, "long": {"minutes": 10, "answers": {"200": 7000, "503": 2},
+                                           "memory": [50, 100, *range(100, 112), *[104] * 6]}}
 
 
 def test_the_report_stands_between_the_markers(tmp_path):
@@ -190,6 +303,12 @@ def test_the_report_stands_between_the_markers(tmp_path):
                      "| the next film, MovieLens 100k, HR@10 (NDCG@10) among all | .160 ± .014 (.080 ± .007) "
                      "| most popular .050 (.030), item-KNN .100 (.060) |",
                      "| training a GPT, tokens/s | 15 (× 1.50) | transformers 10 |",
+                     "| `serve` over HTTP, 64 tokens a text, 32 texts a request / 1, texts/s | 600 (× 1.20) / 450 (× 0.90) "
+                     "| ONNX Runtime 500, ONNX Runtime int8 800, transformers 250 |",
+                     "| one text of 64 tokens after another, ms, p50 (p99) | 4.0 (8.0) "
+                     "| ONNX Runtime 4.0 (8.0), ONNX Runtime int8 4.0 (8.0), transformers 4.0 (8.0) |",
+                     "| `serve`, 64 tokens: p99 / p50 at half of full load; good answers at twice the load | 2.5; 95% |  |",
+                     "| `serve`, 10 minutes of full load: requests, failed ones, growth of its memory | 7,002, 3, 11.0% |  |",
                      "| WikiText-2 test, perplexity of a word, 30 minutes | 111 |  |",
                      "| Tang poems in the form asked for, 30 minutes | 75.0% |  |",
                      "| Multi30k, English to German, test 2016, BLEU (chrF), 8 minutes | 37.0 ± 1.4 (60.0 ± 0.0) |  |",
@@ -201,6 +320,9 @@ def test_the_report_stands_between_the_markers(tmp_path):
             assert line in written.splitlines(), line
         assert "| 分词 imdb，MB/秒 | 8.0 (× 2.00) |" in readmes[1].read_text(encoding="utf-8")
     assert "old" not in written
+    for line in ("| fromzero, 32 texts a request | 600 (× 1.20) |", "| twice the load: 503, and 99 % of those within "
+                 "| 52.5%, 2 ms |", "| share of the cores that the clients take at full load | {:.1%} |".format(0.05 / os.cpu_count())):
+        assert line in serving.table(serving_results()).splitlines(), line
     assert "| fromzero | 5 | 0.00 M | 6.100 | 2.0 |" in masked_lm.table(some_results()["masked_lm"]).splitlines()
 
 
