@@ -50,9 +50,10 @@ def export(
     signature that servers warm up with. Before the folder gets its name, a process with TensorFlow alone must load it
     and answer as the run does. models.config, in the folder above NAME, lists the model for TensorFlow's Model Server.
 
-    A TensorFlow Lite file is made of a classifier and needs TensorFlow Lite's own operations alone, which have no strings:
-    its signature is token_ids, for one row of the classifier's longest length, and gives the same as above. It is
-    verified in the same way before it gets its name.
+    A TensorFlow Lite file is made of a classifier and needs TensorFlow Lite's own operations alone, no select (Flex) ones.
+    These have no strings: serving_default takes text, int32 (length,), the Unicode code points of one text, and pair
+    likewise; token_ids takes one row of the longest length, int32 (1, length). Both give what a SavedModel gives. Control
+    characters and <br> are not taken out. It is verified in the same way before it gets its name.
 
     Args:
         run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
@@ -79,7 +80,8 @@ def export(
     """
     run, to, data = Path(run), Path(to), as_tuple(data)
     if to.exists():
-        raise ValueError(f"{to} exists: choose another name or version, such as {to.parent / '2'}, or remove it first")
+        other = to.with_name(f"2{to.suffix}")
+        raise ValueError(f"{to} exists: choose another name or version, such as {other}, or remove it first")
     drawing = {"tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
                "repetition_penalty": repetition_penalty}
     search = {"num_beams": num_beams, "length_penalty": length_penalty}

@@ -1,8 +1,8 @@
-"""A classifier's `Servable` in, a TensorFlow Lite file out that takes token ids, verified.
+"""A classifier's `Servable` in, a TensorFlow Lite file out that takes texts as code points, verified.
 
-TensorFlow Lite's own operations cannot take texts apart, and those of TensorFlow that could (select operations, Flex) are
-in none of Python's packages any more: TensorFlow left them out in 2.20, and ai-edge-litert has not got them. What nobody
-can run here cannot be verified, so the file does without.
+TensorFlow Lite has no operations that take strings apart. TensorFlow's own can be had beside them (select operations,
+Flex), but no package for Python runs those any more: TensorFlow left them out in 2.20, and ai-edge-litert has none. So a
+text comes in as the numbers of its characters, and the tokenizer does all else with TensorFlow Lite's own.
 """
 
 import collections
@@ -15,17 +15,15 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from app.terminal import console, held_back
 from app.verification import TOLERANCE, verify_lite
+from data.batching import cleaned
+from data.lite import encode_lite
 from models.run_folder import whole
 
-# Of a probability. TensorFlow Lite rounds activations too, and that as it likes.
-INT8_TOLERANCE = 0.1
+INT8_TOLERANCE = 0.1  # of a probability: TensorFlow Lite rounds what stands between the layers as well
 
 
 def write_lite(to, servable, int8):
     """Writes a TensorFlow Lite file, whole or not at all.
-
-    It has one signature, token_ids: int32 (1, sequence length), 0 = padding. Rows of one length are what TensorFlow Lite
-    is quick at, and what its operations can be found for.
 
     Args:
         to: the file.
@@ -38,27 +36,51 @@ def write_lite(to, servable, int8):
     Raises:
         RuntimeError: as `verify_lite`.
     """
-    row = tf.TensorSpec([1, servable.about["sequence_length"]], tf.int32, name="token_ids")
     module = tf.Module()
-    module.weights = servable.module.weights  # and no tokenizer, whose tables would come along
-    # Another tf.function: that of the `Servable` has rows of every length, for which some operations are lacking.
-    function = tf.function(servable.module.from_token_ids.python_function, [row], autograph=False)
+    module.weights = servable.module.weights  # and no tokenizer, whose tables of words would come along
+    signatures = _signatures(servable)
     with whole(to) as temporary, tempfile.TemporaryDirectory() as folder:
         with held_back():
-            tf.saved_model.save(module, folder, signatures={"token_ids": function.get_concrete_function()})
+            tf.saved_model.save(module, folder, signatures=signatures)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             if int8:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             temporary.write_bytes(converter.convert())
-        difference = verify_lite(temporary, servable, INT8_TOLERANCE if int8 else TOLERANCE)
+        difference = verify_lite(temporary, _inputs(servable), servable.expected["token_ids"]["probabilities"],
+                                 INT8_TOLERANCE if int8 else TOLERANCE)
         operations = _operations(temporary)
     console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
-    console.print(f"{len(operations)} operations, TensorFlow Lite's own. Its interpreter gives the answers of the run (largest "
-                  f"difference of a probability {difference:.1e}).")
+    console.print(f"{len(operations)} operations, TensorFlow Lite's own. Its interpreter gives the answers of the run "
+                  f"(largest difference of a probability {difference:.1e}).")
+    inputs = ", ".join(f'{name}=np.array([*map(ord, "…")], np.int32)' for name in servable.inputs["serving_default"])
     console.print(f"TensorFlow Lite: {to}\n"
-                  f'  Interpreter("{to}").get_signature_runner("token_ids")(token_ids=np.zeros({row.shape.as_list()}, '
-                  "np.int32))", markup=False)
+                  f'  Interpreter("{to}").get_signature_runner("serving_default")({inputs})', markup=False)
     return operations
+
+
+def _signatures(servable):
+    """Concrete functions of one text each: on rows of open length TensorFlow Lite lacks operations and its fastest
+    kernels."""
+    length, segment_length = (servable.about[name] for name in ("sequence_length", "segment_length"))
+    answer = servable.module.from_token_ids.python_function  # the tf.function has a graph for rows of every length
+
+    def from_text(text, pair=None):
+        return answer(encode_lite(servable.module.tokenizer, text, pair, length, segment_length))
+
+    texts = {name: tf.TensorSpec([None], tf.int32, name=name) for name in servable.inputs["serving_default"]}
+    row = tf.TensorSpec([1, length], tf.int32, name="token_ids")
+    return {"serving_default": tf.function(from_text, autograph=False).get_concrete_function(**texts),
+            "token_ids": tf.function(answer, autograph=False).get_concrete_function(row)}
+
+
+def _inputs(servable):
+    """The inputs of a servable as `verify_lite` takes them."""
+    texts = {name: [[ord(character) for character in text.decode()] for text in cleaned(tf.constant(values)).numpy()]
+             for name, (values, _) in servable.inputs["serving_default"].items()}
+    length = servable.about["sequence_length"]
+    rows = [[row + [0] * (length - len(row))] for row in servable.inputs["token_ids"]["token_ids"][0]]
+    return {"serving_default": [dict(zip(texts, values)) for values in zip(*texts.values())],
+            "token_ids": [{"token_ids": row} for row in rows]}
 
 
 def _operations(path):

@@ -75,7 +75,8 @@ def servable_classifier(classifier):
          "token_ids": {"token_ids": (encode(**given)["token_ids"].numpy().tolist(), "int32")}},
         {"serving_default": expected, "token_ids": expected},
         {"task": classifier.task, "labels": classifier.label_names, "takes_pairs": classifier.takes_pairs,
-         "sequence_length": classifier.sequence_length, "tokenizer": classifier.tokenizer.sha256})
+         "sequence_length": classifier.sequence_length, "segment_length": classifier.segment_length,
+         "tokenizer": classifier.tokenizer.sha256})
 
 
 def servable_generator(generator, num_tokens, sampling):

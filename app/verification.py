@@ -37,10 +37,12 @@ import numpy as np
 import tensorflow as tf
 request = json.load(sys.stdin)
 interpreter = tf.lite.Interpreter(request["path"])
-answer = interpreter.get_signature_runner("token_ids")
-length = answer.get_input_details()["token_ids"]["shape"][1]
-rows = [np.array([row + [0] * (length - len(row))], np.int32) for row in request["rows"]]
-print("\\n" + json.dumps([answer(token_ids=row)["probabilities"][0].tolist() for row in rows]))
+answers = {}
+for signature, calls in request["inputs"].items():
+    answer = interpreter.get_signature_runner(signature)
+    answers[signature] = [answer(**{name: np.array(value, np.int32) for name, value in inputs.items()})
+                          ["probabilities"][0].tolist() for inputs in calls]
+print("\\n" + json.dumps(answers))
 """
 
 
@@ -86,18 +88,21 @@ def verify(folder, operations, servable):
                for signature, outputs in servable.expected.items() for name, expected in outputs.items())
 
 
-def verify_lite(path, servable, tolerance):
-    """The same for a TensorFlow Lite file of a classifier, row by row.
+def verify_lite(path, inputs, expected, tolerance):
+    """The same for a TensorFlow Lite file of a classifier, one text at a time.
 
     Args:
-        tolerance: how far a probability may be from the run's.
+        path: the file.
+        inputs: {signature: of each of N texts {input: int32 values}}.
+        expected: np.float32 (N, C), the run's probabilities.
+        tolerance: how far a probability may be from them.
 
     Raises:
         RuntimeError: loading fails, or a probability differs by more.
     """
-    rows, _ = servable.inputs["token_ids"]["token_ids"]
-    answers = _reply(LITE_VERIFICATION, {"path": str(path), "rows": rows})
-    return _difference("token_ids's probabilities", answers, servable.expected["token_ids"]["probabilities"], tolerance)
+    answers = _reply(LITE_VERIFICATION, {"path": str(path), "inputs": inputs})
+    return max(_difference(f"{signature}'s probabilities", answer, expected, tolerance)
+               for signature, answer in answers.items())
 
 
 def _reply(program, request):

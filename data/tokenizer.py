@@ -96,6 +96,16 @@ class Tokenizer(tf.Module):
             ids = tf.tensor_scatter_nd_update(frequent, places.rt_dense_values[:, tf.newaxis], ids)
             return tf.RaggedTensor.from_row_splits(ids, tf.gather(token_splits, row_splits), validate=False)
 
+    def encode_one(self, code_points):
+        """One text's code points, int32 (N,) → its ids, int32 (T,): as `encode`, without strings and tables of words."""
+        # TensorFlow Lite breaks down where there is nothing at all: a last word, a full stop, whose ids go again.
+        code_points = tf.concat([[ord(" ")], code_points, [ord(" "), ord(".")]], 0)
+        splits = tf.stack([tf.constant(0, tf.int64), tf.size(code_points, tf.int64)])
+        characters, word_splits, _ = self.splitter.cut(*self.splitter.normalized(code_points, splits))
+        ids, splits = self._match(characters, word_splits)
+        first = tf.reduce_any(tf.equal(word_splits, 1))  # the first word is a ▁ alone, which goes
+        return ids[tf.cast(first, tf.int32) : tf.cast(splits[-2], tf.int32)]
+
     def encode_with_offsets(self, texts):
         """tf.string (B,) → (ids as `encode` gives them, starts, ends): tf.RaggedTensor (B, None), the last two int64.
 

@@ -12,6 +12,10 @@ long word is not cut.
 All of it is vectorised over the characters of a batch. The tables are made in data/vocabulary.py.
 """
 
+import collections
+import contextlib
+import contextvars
+
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +25,8 @@ LAST_EXPANSION = 0  # in the table: -n is the n-th replacement that is not one c
 SPACE, LETTER, PUNCTUATION, UNSPACED = range(4)
 # [4 * class before + class] → does a word go on? Only runs do, and ▁ takes letters or punctuation behind it.
 GOES_ON = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], bool).reshape(-1)  # (16,)
+Ranges = collections.namedtuple("Ranges", ("rt_nested_splits", "rt_dense_values"))
+_lite = contextvars.ContextVar("lite", default=False)
 
 
 class WordSplitter(tf.Module):
@@ -77,7 +83,11 @@ class WordSplitter(tf.Module):
         has none at all. Bytes that are not UTF-8 count as U+FFFD.
         """
         decoded = tf.strings.unicode_decode(tf.strings.join([" ", texts]), "UTF-8", errors="replace")
-        code_points, splits = self._replaced(decoded.flat_values, decoded.row_splits)
+        return self.normalized(decoded.flat_values, decoded.row_splits)
+
+    def normalized(self, code_points, splits):
+        """The same of code points int32 (M,), a space before each text, with row splits int64 (B + 1,)."""
+        code_points, splits = self._replaced(code_points, splits)
         kept = _without_repeated_spaces(code_points)
         return tf.gather(code_points, kept), count_below(kept, splits)
 
@@ -133,7 +143,10 @@ class WordSplitter(tf.Module):
         """tf.string (B,) → characters int32 (N,) with ▁ for a space; word splits int64 (W + 1,) over them; row
         splits int64 (B + 1,) over the words.
         """
-        characters, splits = self.normal_characters(texts)
+        return self.cut(*self.normal_characters(texts))
+
+    def cut(self, characters, splits):
+        """The same of what `normal_characters` gives."""
         classes = tf.gather(self._classes, characters)
         # A text begins with a space, which never goes on; so any class will do before the first character.
         before = tf.concat([[SPACE], classes], 0)[:-1]
@@ -165,13 +178,33 @@ def _without_repeated_spaces(code_points):
     return tf.where(~(is_space & before_space))[:, 0]
 
 
+@contextlib.contextmanager
+def lite_operations():
+    """What is traced here has operations that TensorFlow Lite has too, which take longer; a tf.function would keep them."""
+    before = _lite.set(True)
+    try:
+        yield
+    finally:
+        _lite.reset(before)
+
+
 def ranges(starts, limits, step: int = 1):
     """The op under tf.ragged.range: rt_nested_splits int64 (R + 1,), rt_dense_values int64."""
-    return tf.raw_ops.RaggedRange(starts=starts, limits=limits, deltas=tf.constant(step, tf.int64))
+    if not _lite.get():
+        return tf.raw_ops.RaggedRange(starts=starts, limits=limits, deltas=tf.constant(step, tf.int64))
+    # TensorFlow Lite divides no int64.
+    sizes = tf.cast((tf.cast(tf.maximum(limits - starts, 0), tf.int32) + step - 1) // step, tf.int64)  # (R,)
+    ends, total = tf.cumsum(sizes), tf.reduce_sum(sizes)
+    number = tf.cumsum(tf.scatter_nd(ends[:, tf.newaxis], tf.ones_like(ends), [total + 1]))[:-1]  # of each one's range
+    values = tf.gather(starts, number) + (tf.range(total) - tf.gather(ends - sizes, number)) * step
+    return Ranges(tf.concat([[0], ends], 0), values)
 
 
 def count_below(ascending, values):
     """How many of `ascending` int64 (N,) are less than each of `values` int64 (M,): int64 (M,)."""
+    if _lite.get():  # of places, which are less than the last value
+        ones = tf.scatter_nd(ascending[:, tf.newaxis], tf.ones_like(ascending), [values[-1] + 1])
+        return tf.gather(tf.cumsum(ones, exclusive=True), values)
     # tf.searchsorted wraps the op in seven more, and small batches cost their number of ops.
     inputs = {"sorted_inputs": ascending[tf.newaxis], "values": values[tf.newaxis]}
     return tf.raw_ops.LowerBound(**inputs, out_type=tf.int64)[0]
