@@ -10,6 +10,7 @@ from data.tokenizer import PAD, SEP, Tokenizer
 from data.windows import encode_windows, utf8
 from models import bert, heads
 from models.config import TransformerConfig, from_dict
+from models.halves import in_halves
 from models.run_folder import load_config
 
 BATCH_QUESTIONS = 32  # answered at a time
@@ -76,7 +77,8 @@ class Answerer:
             rows = slice(first, first + BATCH_WINDOWS)
             token_ids = windows.token_ids[rows]
             segment_ids = tf.cast(token_ids != PAD, tf.int32)
-            logits = self.model({"token_ids": token_ids, "segment_ids": segment_ids}, training=False)
+            logits = in_halves(lambda half: self.model(half, training=False),
+                               {"token_ids": token_ids, "segment_ids": segment_ids})
             return heads.best_spans(logits, allowed[rows], self.answer_length)
 
         parts = tf.range(0, tf.maximum(tf.shape(place)[0], 1), BATCH_WINDOWS)

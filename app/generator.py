@@ -13,6 +13,7 @@ from data.tokenizer import CLS, PAD, SEP, SPECIAL_TOKENS, Tokenizer
 from models import gpt, heads
 from models.config import TransformerConfig, from_dict
 from models.generation import beam_search, draw, sample
+from models.halves import in_halves
 from models.run_folder import load_config
 
 
@@ -74,8 +75,13 @@ class Generator:
         uniform = tf.ensure_shape(tf.gather(uniform, tf.minimum(places, num_tokens - 1), axis=1), [None, piece])
         present = tf.math.bincount(beginning, minlength=self.tokenizer.vocabulary_size,
                                    maxlength=self.tokenizer.vocabulary_size, binary_output=True, axis=-1)
-        logits, state = self.decoder.start(beginning, piece)
-        drawn = sample(self.decoder, logits, state, present > 0, uniform, sampling, **endings(self.tokenizer))
+
+        def continuation(half):
+            logits, state = self.decoder.start(half["beginning"], piece)
+            return sample(self.decoder, logits, state, half["present"], half["uniform"], sampling,
+                          **endings(self.tokenizer))
+
+        drawn = in_halves(continuation, {"beginning": beginning, "present": present > 0, "uniform": uniform})
         ended = tf.reduce_any(written == SEP, axis=1, keepdims=True)
         drawn = tf.where(tf.logical_or(ended, places >= num_tokens), PAD, drawn)  # (B, P)
         return self._decode(tf.concat([beginning, drawn], axis=1)), drawn

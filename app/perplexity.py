@@ -11,6 +11,7 @@ from data.batching import padded
 from data.corpus import in_batches
 from data.sources import SkippedRows, read_texts
 from data.tokenizer import CLS, PAD, SEP, UNK
+from models.halves import in_halves
 from models.losses import cross_entropy
 from models.run_folder import write_json
 
@@ -115,10 +116,14 @@ def windows(token_ids, length):
 def _graph(model):
     """(token_ids, labels int32 (B, L), counts bool (B, L)) → the sum of the losses that count, in nats."""
 
+    def losses(rows):
+        inputs = {name: rows[name] for name in ("token_ids", "segment_ids")}
+        return cross_entropy(rows["labels"], model(inputs, training=False))
+
     @tf.function(autograph=False, reduce_retracing=True)
     def graph(token_ids, labels, counts):
-        logits = model({"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32)}, training=False)
-        return tf.reduce_sum(tf.where(counts, cross_entropy(labels, logits), 0.0))
+        rows = {"token_ids": token_ids, "segment_ids": tf.cast(token_ids != PAD, tf.int32), "labels": labels}
+        return tf.reduce_sum(tf.where(counts, in_halves(losses, rows), 0.0))
 
     return graph
 

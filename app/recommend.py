@@ -129,7 +129,7 @@ def recommend(
 
     keras.utils.set_random_seed(seed)
     model = recommender(config, tokenizer.vocabulary_size)
-    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate)
+    trainer = Trainer(model, pretraining_optimizer(learning_rate), learning_rate, shared=("item_numbers", "title_ids"))
     losses = resume(to, trainer)
     console.print(f"recommender {num_layers} × {hidden_dim}, {model.count_params():,} parameters"
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""))

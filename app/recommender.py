@@ -12,6 +12,7 @@ from data.batching import cleaned, padded
 from data.histories import Catalogue, encode_titles
 from data.tokenizer import Tokenizer
 from models.config import TransformerConfig, from_dict
+from models.halves import in_halves
 from models.recommender import recommender
 from models.run_folder import load_config
 
@@ -74,7 +75,8 @@ class Recommender:
     def _logits(self, chosen, lengths):
         """Vectors float32 (B, L, D) of histories of so many items, int32 (B,) → float32 (B, R)."""
         segment_ids = tf.sequence_mask(lengths, tf.shape(chosen)[1], tf.int32)
-        states = self.model.get_layer("histories")({"vectors": chosen, "segment_ids": segment_ids}, training=False)
+        states = in_halves(lambda half: self.model.get_layer("histories")(half, training=False),
+                           {"vectors": chosen, "segment_ids": segment_ids})
         return tf.matmul(tf.gather(states, lengths - 1, batch_dims=1), self.vectors, transpose_b=True)
 
     @functools.cached_property

@@ -72,17 +72,21 @@ def held_back():
 
 
 def import_tensorflow():
-    """Imports TensorFlow without its start-up notes.
+    """Imports TensorFlow without its start-up notes, and gives each of its operations half of the cores.
 
-    The first of them come before any logger exists, at the import and when devices are first looked at. The later ones
-    obey TF_CPP_MIN_LOG_LEVEL (app/__init__.py).
+    The notes come before any logger exists, at the import and when devices are first looked at. The later ones obey
+    TF_CPP_MIN_LOG_LEVEL (app/__init__.py). Two operations run at a time; models/halves.py has what for.
     """
-    if "tensorflow" not in sys.modules:
-        with held_back():
-            import tensorflow
+    with held_back():
+        import tensorflow
 
-            tensorflow.config.list_logical_devices()
-            tensorflow.get_logger().setLevel("ERROR")
+        threading = tensorflow.config.threading
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not threading.get_intra_op_parallelism_threads() and "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            with contextlib.suppress(RuntimeError):  # a notebook may have computed before
+                threading.set_intra_op_parallelism_threads(max(1, cores // 2))
+        tensorflow.config.list_logical_devices()
+        tensorflow.get_logger().setLevel("ERROR")
 
 
 def load_tensorflow():

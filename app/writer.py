@@ -13,6 +13,7 @@ from data.tokenizer import CLS, PAD, Tokenizer
 from models import bert, seq2seq
 from models.config import TransformerConfig, from_dict
 from models.generation import beam_search
+from models.halves import in_halves
 from models.run_folder import load_config
 
 BATCH_TEXTS = 32  # written at a time
@@ -83,10 +84,13 @@ class Writer:
 
     def _search(self, token_ids, num_beams, length_penalty):
         room = self.target_length - 1
-        logits, state = self.decoder.start(token_ids, room)
-        written, _ = beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                                 **endings(self.tokenizer))
-        return full_width(self.tokenizer.decode(written[:, 0]))
+
+        def search(half):
+            logits, state = self.decoder.start(half["token_ids"], room)
+            return beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
+                               **endings(self.tokenizer))[0][:, 0]
+
+        return full_width(self.tokenizer.decode(in_halves(search, {"token_ids": token_ids})))
 
 
 def build_model(config):

@@ -35,6 +35,7 @@ class Ours:
         from models import gpt
         from models.config import transformer_config
         from models.generation import Sampling, sample
+        from models.halves import in_halves
         from models.trainer import Budget, Trainer
 
         config = transformer_config("mini", vocabulary_size=VOCABULARY_SIZE, sequence_length=LENGTH)
@@ -62,6 +63,9 @@ class Ours:
 
         @tf.function(input_signature=[tf.TensorSpec([None, PROMPT], tf.int32)], autograph=False)
         def write(prompts):
+            return in_halves(lambda half: continuation(half["prompts"]), {"prompts": prompts})
+
+        def continuation(prompts):
             logits, state = decoder.start(prompts, WRITTEN)
             return sample(decoder, logits, state, tf.zeros((tf.shape(prompts)[0], VOCABULARY_SIZE), tf.bool),
                           tf.zeros((tf.shape(prompts)[0], WRITTEN)), Sampling(temperature=0), forbidden=never, stop_id=SEP)

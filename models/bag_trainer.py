@@ -91,6 +91,9 @@ class BagTrainer(Trainer):
         _, total, norm = tf.while_loop(lambda start, *_: start < size, small_step, (0, 0.0, 0.0), parallel_iterations=1)
         return total / tf.reduce_sum(batch["sample_weight"]), norm
 
+    def _halves(self, batch):
+        return [batch]  # a stretch of tokens, whose small steps follow each other
+
     def _evaluation_logits(self, batch):
         return self._logits(self._sums(tf.unstack(batch["token_ids"], axis=1), _owners(batch["lengths"])),
                             batch["lengths"])

@@ -11,10 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.halves import halves
 from models.losses import mean_cross_entropy
 from models.optimizers import learning_rate_share
 
 AVERAGING = 8  # the last step is 9 parts of N in the average of N steps, the last tenth of them about 0.6
+
 
 class NotFiniteError(ArithmeticError):
     """The loss or the gradient became NaN or infinite."""
@@ -55,7 +57,7 @@ class Trainer:
     """
 
     def __init__(self, model, optimizer, learning_rate, *, warmup=0.06, clip_norm=1.0, accumulate=1, label_smoothing=0.0,
-                 averaging=False):
+                 averaging=False, shared=()):
         """
         Args:
             model: a functional `keras.Model` from a dict of inputs to logits.
@@ -67,6 +69,7 @@ class Trainer:
                 the whole batch; the activations of one part are in memory at a time. N must divide the batch's rows.
             label_smoothing: of `cross_entropy` in training; held-out losses are measured without.
             averaging: keep the average of the weights that `averaged` shows.
+            shared: names of inputs that belong to all rows of a batch, such as a catalogue.
         """
         if model.compute_dtype == "float16":  # named, so that its checkpoints fit every training of a process
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
@@ -77,6 +80,7 @@ class Trainer:
         self.clip_norm = clip_norm
         self.accumulate = accumulate
         self.label_smoothing = label_smoothing
+        self.shared = shared
         self.step = 0
         self.seconds = 0.0
         optimizer.build(model.trainable_variables)
@@ -108,16 +112,28 @@ class Trainer:
             average.assign(average + newest * (variable - average))
         return loss, norm / scale
 
+    def _halves(self, batch):
+        return halves(batch, self.shared)
+
     def _gradients(self, batch, scale):
-        """The mean loss over the labels of a batch, and the gradients of `scale` times that."""
-        inputs, labels, weight = _split(batch)
-        with tf.GradientTape() as tape:
-            loss = mean_cross_entropy(labels, self.model(inputs, training=True), weight, self.label_smoothing)
-            scaled = loss * scale
-        return loss, tape.gradient(scaled, [v.value for v in self.model.trainable_variables])
+        """The mean loss over the labels of a batch, and the gradients of `scale` times that.
+
+        Both are sums over its parts, which count by the sum of their weights.
+        """
+        total, losses, gradients = tf.reduce_sum(batch["sample_weight"]), [], []
+        for part in self._halves(batch):
+            inputs, labels, weight = _split(part)
+            share = tf.math.divide_no_nan(tf.reduce_sum(weight), total)
+            with tf.GradientTape() as tape:
+                logits = self.model(inputs, training=True)
+                loss = share * mean_cross_entropy(labels, logits, weight, self.label_smoothing)
+                scaled = loss * scale
+            losses.append(loss)
+            gradients.append(tape.gradient(scaled, [v.value for v in self.model.trainable_variables]))
+        return tf.add_n(losses), [_sum(parts) for parts in zip(*gradients)]
 
     def _accumulated_gradients(self, batch, scale):
-        """What `_gradients` returns, computed part by part: parts count by the sum of their weights."""
+        """What `_gradients` returns, computed part after part: parts count by the sum of their weights."""
         parts = {name: tf.stack(tf.split(value, self.accumulate)) for name, value in batch.items()}
         total = tf.reduce_sum(batch["sample_weight"])
 
@@ -132,11 +148,15 @@ class Trainer:
         return tf.foldl(add, parts, (0.0, nothing), parallel_iterations=1)
 
     def _evaluation_step_eagerly(self, batch):
-        labels, weight = batch["labels"], batch["sample_weight"]
-        logits = self._evaluation_logits(batch)
-        total = tf.reduce_sum(weight)
-        correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
-        return mean_cross_entropy(labels, logits, weight) * total, tf.reduce_sum(correct * weight), total
+        """The sum of the losses, of the weights whose label is found, and of all weights."""
+        sums = []
+        for part in self._halves(batch):
+            labels, weight = part["labels"], part["sample_weight"]
+            logits = self._evaluation_logits(part)
+            total = tf.reduce_sum(weight)
+            correct = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
+            sums.append((mean_cross_entropy(labels, logits, weight) * total, tf.reduce_sum(correct * weight), total))
+        return [tf.add_n(parts) for parts in zip(*sums)]
 
     def _evaluation_logits(self, batch):
         return self.model(_split(batch)[0], training=False)
@@ -205,6 +225,14 @@ def fast_precision():
     gpus = tf.config.list_physical_devices("GPU")
     capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
     return "bfloat16" if capabilities and min(capabilities) >= (8, 0) else "float32"
+
+
+def _sum(gradients):
+    """The sum of one variable's gradients, of an embedding's rows if it is such."""
+    if not isinstance(gradients[0], tf.IndexedSlices):
+        return tf.add_n(gradients)
+    return tf.IndexedSlices(tf.concat([gradient.values for gradient in gradients], 0),
+                            tf.concat([gradient.indices for gradient in gradients], 0), gradients[0].dense_shape)
 
 
 def _split(batch):

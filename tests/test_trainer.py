@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models import bert, heads
 from models.baseline import BaselineConfig, baseline
@@ -44,9 +45,9 @@ def masked_lm_trainer(rate=0.02):
     return Trainer(heads.masked_lm(bert.backbone(CONFIG)), pretraining_optimizer(rate), rate)
 
 
-def classifier_trainer(rate=0.02):
+def classifier_trainer(rate=0.02, dropout=0.1):
     keras.utils.set_random_seed(0)
-    model = heads.classifier(bert.backbone(CONFIG), 3)
+    model = heads.classifier(bert.backbone(CONFIG), 3, dropout)
     return Trainer(model, LayerwiseAdamW(rate, depths(model, 2), 0.9), rate)
 
 
@@ -114,6 +115,24 @@ def test_evaluation_counts_every_label_once():
     # Untrained, every class has the same score: class 0 is named everywhere.
     assert found["accuracy"] == pytest.approx(np.mean(np.concatenate([batch["labels"] for batch in batches]) == 0))
     assert found["loss"] == pytest.approx(np.log(3), rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize(("make", "batch"), [
+    (masked_lm_trainer, masked_lm_batch), (lambda: classifier_trainer(dropout=0.0), classifier_batch),
+    (baseline_trainer, classifier_batch)])
+def test_halves_give_the_gradients_of_the_whole_batch(make, batch, rows):
+    trainer, batch = make(), {name: tf.constant(value) for name, value in batch(rows).items()}
+    randomise(trainer.model)
+    weight = np.random.default_rng(rows).random(batch["sample_weight"].shape, np.float32)
+    batch["sample_weight"] = tf.constant(weight)
+    loss, gradients = trainer._gradients(batch, 1.0)  # outside of a graph nothing is split
+    graph = tf.function(trainer._gradients, [trainer._batch_signature(), tf.TensorSpec([])], autograph=False)
+    graph_loss, graph_gradients = graph(batch, 1.0)
+    assert float(loss) == pytest.approx(float(graph_loss), rel=1e-5)
+    for variable, one, other in zip(trainer.model.trainable_variables, gradients, graph_gradients, strict=True):
+        assert isinstance(one, tf.IndexedSlices) == isinstance(other, tf.IndexedSlices)  # only read rows are to move
+        np.testing.assert_allclose(*map(tf.convert_to_tensor, (one, other)), atol=2e-6, err_msg=variable.path)
 
 
 def test_gradients_are_clipped():
