@@ -54,10 +54,10 @@ class _Part:
 
 
 class BatchingQueue:
-    """One thread that runs a model, and what waits for it."""
+    """The threads that run a model, and what waits for them."""
 
     def __init__(self, run, batching, observe_batch=lambda rows: None):
-        """Starts the thread.
+        """Starts the threads.
 
         Args:
             run: function of an `app.loaded_version.Signature` and {input: np.ndarray} to {output: np.ndarray}.
@@ -71,8 +71,9 @@ class BatchingQueue:
         self._had_company = False  # the last batch: of several requests
         self._closed = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(batching.threads)]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, signature, inputs):
         """Takes a request in; called on the event loop.
@@ -97,30 +98,33 @@ class BatchingQueue:
         request = _Request(len(starts))
         with self._changed:
             if self.rows >= self.batching.max_queue:
-                raise QueueFull(self.rows * self._seconds_a_row)
+                raise QueueFull(self.rows * self._seconds_a_row / len(self._threads))
             for number, start in enumerate(starts):
                 part = inputs if len(starts) == 1 else {
                     name: array[start : start + size] for name, array in inputs.items()}
                 self._parts.append(_Part(request, number, key, signature, part, min(size, rows - start),
                                          time.monotonic()))
             self.rows += rows
-            self._changed.notify()
+            self._changed.notify_all()
         return request.future
 
     def close(self, seconds=None):
-        """Answers what waits, then ends the thread; blocks until then, or so long at most."""
+        """Answers what waits, then ends the threads; blocks until then, or so long at most."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(seconds)
+            self._changed.notify_all()
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(deadline and max(0.0, deadline - time.monotonic()))
 
     def _work(self):
         while batch := self._next_batch():
             started = time.monotonic()
             self.observe_batch(sum(part.rows for part in batch))
             answers = self._answers(batch)
-            self._seconds_a_row += 0.1 * ((time.monotonic() - started) / sum(part.rows or 1 for part in batch)
-                                          - self._seconds_a_row)
+            seconds_a_row = (time.monotonic() - started) / sum(part.rows or 1 for part in batch)
+            with self._changed:
+                self._seconds_a_row += 0.1 * (seconds_a_row - self._seconds_a_row)
             batch[0].request.loop.call_soon_threadsafe(_deliver, batch, answers)
 
     def _next_batch(self):

@@ -50,7 +50,8 @@ def pretrain(
         steps: train for so many updates instead.
         batch_size: rows in a batch.
         accumulate: batches to an update: 4 of 32 rows give the update of one of 128 and need the memory of one of 32.
-        precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
+        precision: of the products; weights are float32 always. Default bfloat16 where GPU or CPU are fast in it, else
+            float32.
         rematerialise: compute attention twice instead of keeping it: less memory for long rows, the same result.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
         dropout: share of activations dropped in training: 0.1 for a small corpus that is read several times.

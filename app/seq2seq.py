@@ -63,7 +63,8 @@ def seq2seq(
         minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
         steps: train for so many updates instead.
         batch_size: pairs in a batch, on average: it has room for so many mean pairs, for fewer long or more short ones.
-        precision: of the products; weights are float32 always. Default float32, on a GPU that has it bfloat16.
+        precision: of the products; weights are float32 always. Default bfloat16 where GPU or CPU are fast in it, else
+            float32.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
         dropout: share of activations dropped in training.
         label_smoothing: share of each label that is spread over the whole vocabulary.

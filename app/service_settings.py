@@ -12,11 +12,13 @@ class Batching:
         wait_ms: milliseconds that the first of a batch waits for company while the model is free, if the batch before had
             some: a client that is alone waits for nobody.
         max_queue: rows that may wait; while so many do, further requests are refused.
+        threads: how many batches a model answers at a time, each on cores of its own (`app.terminal.import_tensorflow`).
     """
 
     max_batch_size: int = 32
     wait_ms: float = 2.0
     max_queue: int = 512
+    threads: int = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,9 +38,9 @@ def texts(*values):
 
 @contextlib.contextmanager
 def busy_queue(model, **batching):
-    """A queue whose thread is busy with the text "first", so that what is put waits until `model.may_work`."""
+    """A queue whose one thread is busy with the text "first", so that what is put waits until `model.may_work`."""
     rows = []
-    queue = BatchingQueue(model.run, Batching(**batching), rows.append)
+    queue = BatchingQueue(model.run, Batching(threads=1, **batching), rows.append)
     queue.observed = rows
     model.may_work.clear()
     queue.first = queue.put(LENGTHS, texts("first"))
@@ -83,7 +83,7 @@ def test_a_free_model_waits_for_company_where_there_was_some():
 def test_a_large_request_is_answered_in_parts():
     async def client():
         model = Model()
-        queue = BatchingQueue(model.run, Batching(max_batch_size=4))
+        queue = BatchingQueue(model.run, Batching(max_batch_size=4, threads=1))
         answer = await queue.put(LENGTHS, texts(*("x" * n for n in range(11))))
         assert answer["length"].tolist() == list(range(11))
         assert [len(batch) for batch in model.batches] == [4, 4, 3]
@@ -146,7 +146,23 @@ def test_a_queue_that_closes_answers_what_it_has():
             answer = queue.put(LENGTHS, texts("last"))
             model.may_work.set()
             queue.close()
-            assert not queue._thread.is_alive()
+            assert not any(thread.is_alive() for thread in queue._threads)
             assert (await answer)["length"].tolist() == [4]
 
     asyncio.run(clients())
+
+
+def test_two_batches_are_answered_at_a_time():
+    both = threading.Barrier(2)
+
+    def run(signature, inputs):
+        both.wait(30)  # for the other one
+        return {"length": np.array([len(text) for text in inputs["text"]])}
+
+    async def client():
+        queue = BatchingQueue(run, Batching(max_batch_size=2))
+        answer = await queue.put(LENGTHS, texts("a", "bb", "ccc", "dddd"))
+        assert answer["length"].tolist() == [1, 2, 3, 4]
+        queue.close()
+
+    asyncio.run(client())

@@ -1,12 +1,14 @@
 """Accumulated, in half precision, rematerialised: the same training, and no trace of it in what is saved."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import models.trainer
 from app.classifier import load_classifier
 from app.export import export
 from app.finetune import finetune
@@ -216,7 +218,15 @@ def test_rematerialised_attention_is_the_same_attention(precision):
     ([], "float32"), ([(9, 0)], "bfloat16"), ([(8, 0), (8, 6)], "bfloat16"), ([(7, 5)], "float32"),
     ([(9, 0), (7, 5)], "float32"), ([None], "float32")])
 def test_the_default_precision_is_what_every_gpu_is_fast_in(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(models.trainer, "CPU_INFO", Path("nowhere"))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities if kind == "GPU" else ["CPU"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details",
                         lambda device: {"compute_capability": device} if device else {})
+    assert fast_precision() == expected
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("fpu amx_bf16 avx512_fp16", "bfloat16"), ("fpu avx512_bf16", "float32")])
+def test_a_processor_that_multiplies_bfloat16_trains_in_it(monkeypatch, tmp_path, flags, expected):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(models.trainer, "CPU_INFO", tmp_path / "cpuinfo")
     assert fast_precision() == expected

@@ -277,7 +277,7 @@ def held(client):
 
 def test_too_much_is_refused_and_too_slow_is_given_up(saved):
     statuses = []
-    with served(saved / "1", batching=Batching(max_queue=1), timeout=2) as client, held(client) as begun:
+    with served(saved / "1", batching=Batching(max_queue=1, threads=1), timeout=2) as client, held(client) as begun:
         threads = [threading.Thread(target=lambda: statuses.append(predict(client, {"instances": ["a"]}).status_code))
                    for _ in range(2)]
         threads[0].start()
@@ -361,7 +361,7 @@ def test_a_version_in_use_stays(saved, tmp_path):
             asked = old.queue.put(old.signatures["serving_default"], {"text": np.array([b"x" * 10], object)})
             assert (await asked)["label"].tolist() == [b"long"]
         await refreshing
-        assert sorted(model.versions) == [2] and not old.queue._thread.is_alive()
+        assert sorted(model.versions) == [2] and not any(thread.is_alive() for thread in old.queue._threads)
         model.current.queue.close()
 
     asyncio.run(replace())
