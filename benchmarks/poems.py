@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from app.evaluate import evaluate
-from app.generator import load_generator
 from app.prepare import prepare
 from app.pretrain import pretrain
 from app.terminal import load_tensorflow, progress_bar
@@ -102,6 +101,8 @@ def main():
     parser.add_argument("--to", type=Path, default=RESULTS / "poems.json", help="where the figures go")
     arguments = parser.parse_args()
     load_tensorflow()
+    from app.generator import load_generator
+
     data = arguments.data / "zh_poetry"
     arguments.work.mkdir(parents=True, exist_ok=True)
     run = train(data, arguments.work, arguments.minutes)
