@@ -45,7 +45,7 @@ def serve(
             that of the model. Of export/sentiment/1 this version alone is served.
         host: address to listen at; 0.0.0.0 is every one of this machine's. There is no password and no encryption.
         port: to listen at; 0 takes a free one.
-        max_batch_size: how many texts a model answers at once.
+        max_batch_size: how many texts a batch has at most; a model answers two batches at a time.
         batch_wait_ms: how long the first text of a batch waits for others, if the batch before had several requests.
         max_queue: texts that may wait for a model before further ones are refused.
         max_texts: of one request.

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 import logging
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import httpx
@@ -350,6 +352,9 @@ def test_a_version_in_use_stays(saved, tmp_path):
 
     async def replace():
         model = load_models([folder], Batching())["tiny"]
+        # What was loaded is looked through no more: a full collection does not stop the answers.
+        assert not any(tracked is model.current for tracked in gc.get_objects())
+        gone = weakref.ref(model.current)
         with model.current.in_use() as old:
             shutil.copytree(saved / "2", folder / "2")
             await model.refresh()  # the first look: it may still be written
@@ -362,6 +367,8 @@ def test_a_version_in_use_stays(saved, tmp_path):
             assert (await asked)["label"].tolist() == [b"long"]
         await refreshing
         assert sorted(model.versions) == [2] and not any(thread.is_alive() for thread in old.queue._threads)
+        del old
+        assert gone() is None  # which was looked through once more
         model.current.queue.close()
 
     asyncio.run(replace())
