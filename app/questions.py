@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
 
@@ -28,6 +29,7 @@ def questions(
     minutes: float | None = None,
     steps: int | None = None,
     batch_size: int = 32,
+    precision: Literal["float32", "bfloat16", "float16"] | None = None,
     learning_rate: float = LEARNING_RATE,
     layer_decay: float = 0.9,
     dropout: float = 0.1,
@@ -56,6 +58,8 @@ def questions(
         minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
         steps: train for so many updates instead.
         batch_size: windows in a batch.
+        precision: of the products; weights are float32 always. Default bfloat16 where GPU or CPU are fast in it, else
+            float32.
         learning_rate: the highest one; it rises over the first 6 % of the budget and falls to 0.
         layer_decay: each layer learns at this multiple of the rate of the layer above it (pretrained backbones).
         dropout: share of activations dropped in training.
@@ -92,7 +96,8 @@ def questions(
     from models import run_folder
     from models.config import TransformerConfig, from_dict, transformer_config
     from models.finetuning_optimizers import LayerwiseAdamW, depths
-    from models.trainer import Budget, Trainer
+    from models.precision import computing_in
+    from models.trainer import Budget, Trainer, fast_precision
 
     if minutes is None and steps is None:
         minutes = 10.0
@@ -109,10 +114,11 @@ def questions(
     config = (from_dict(TransformerConfig, pretrained["model"]) if pretrained else
               transformer_config(size, vocabulary_size=reader.vocabulary_size, sequence_length=sequence_length))
     config = dataclasses.replace(config, dropout=dropout)
+    precision = precision or fast_precision()
     options = {"data": [*map(fingerprint, data)], "validation": [*map(fingerprint, validation)], **columns,
                "backbone": pretrained and pretrained["sha256"], "vocabulary_size": vocabulary_size or VOCABULARY_SIZE,
                "tokenizer": reader.sha256, "model": dataclasses.asdict(config), "sequence_length": sequence_length,
-               "batch_size": batch_size, "learning_rate": learning_rate, "layer_decay": layer_decay, "seed": seed,
+               "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate, "layer_decay": layer_decay, "seed": seed,
                "budget": dataclasses.asdict(budget)}
     claim(to, options, reader)
 
@@ -131,11 +137,12 @@ def questions(
              "given; see --answer-length")
 
     keras.utils.set_random_seed(seed)
-    model = build_model(config, dropout, backbone if pretrained else None)
+    with computing_in(precision):
+        model = build_model(config, dropout, backbone if pretrained else None)
     optimizer = LayerwiseAdamW(learning_rate, depths(model, config.num_layers), layer_decay if pretrained else 1.0)
     trainer = Trainer(model, optimizer, learning_rate, averaging=True)
     losses = resume(to, trainer)
-    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, "
+    console.print(f"encoder {config.num_layers} × {config.hidden_dim}, {model.count_params():,} parameters, {precision}, "
                   + (f"from {backbone}" if pretrained else "from scratch")
                   + (f"; going on at step {trainer.step:,}" if trainer.step else ""), markup=False)
     history = History(to, trainer, reader, list(held_out_rows.in_order_of_length(2 * batch_size)),

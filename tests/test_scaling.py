@@ -74,7 +74,8 @@ def history(run):
 
 
 def test_pretraining_accumulates_and_goes_on_exactly(prepared_corpus, tmp_path, monkeypatch):
-    small = {**SHAPE, "batch_size": 2, "accumulate": 4, "steps": 6}
+    exact = {**SHAPE, "precision": "float32", "steps": 6}  # bfloat16 rounds the parts otherwise
+    small = {**exact, "batch_size": 2, "accumulate": 4}
     for name in ("through", "stopped"):
         if name == "stopped":
             interrupt_after(3, monkeypatch)
@@ -83,7 +84,7 @@ def test_pretraining_accumulates_and_goes_on_exactly(prepared_corpus, tmp_path, 
             monkeypatch.undo()
         pretrain(prepared_corpus, to=tmp_path / name, **small)
     assert_same_run(tmp_path / "through", tmp_path / "stopped")
-    pretrain(prepared_corpus, to=tmp_path / "whole", **{**SHAPE, "steps": 6})
+    pretrain(prepared_corpus, to=tmp_path / "whole", **exact)
     for one, other in zip(history(tmp_path / "through"), history(tmp_path / "whole"), strict=True):
         assert (one["step"], one["tokens"]) == (other["step"], other["tokens"])
         for name in ("loss", "gradient_norm", "validation_loss"):
