@@ -17,12 +17,12 @@ def halves(batch, shared=()):
 
     Returns:
         list of two such dicts, of which the first has the odd row and the second may have none; of the batch itself
-        where nothing would run side by side: outside of a tf.function, or on a GPU.
+        where nothing would run side by side: outside of a tf.function, on a GPU, in a graph for one row.
     """
-    if not tf.inside_function() or tf.config.list_logical_devices("GPU"):
+    first = next(tensor for name, tensor in batch.items() if name not in shared)
+    if not tf.inside_function() or tf.config.list_logical_devices("GPU") or first.shape[0] in (0, 1):
         return [batch]
-    rows = next(tf.shape(tensor)[0] for name, tensor in batch.items() if name not in shared)
-    middle = (rows + 1) // 2
+    middle = (tf.shape(first)[0] + 1) // 2
     return [{name: tensor if name in shared else tensor[part] for name, tensor in batch.items()}
             for part in (slice(None, middle), slice(middle, None))]
 

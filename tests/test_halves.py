@@ -37,6 +37,8 @@ def test_what_all_rows_share_is_not_split_and_outside_of_a_graph_nothing_is():
         return [[tf.shape(half[name])[0] for name in ("items", "rows")] for half in halves(batch, shared=("items",))]
 
     assert [[int(size) for size in half] for half in sizes()] == [[7, 1], [7, 1]]
+    for rows, parts in ((0, 1), (1, 1), (2, 2)):  # a half that is known to be empty is more than Keras's layers bear
+        assert int(tf.function(lambda: len(halves({"rows": tf.zeros((rows, 4))})), autograph=False)()) == parts
 
 
 @pytest.mark.parametrize("before, threads", [
