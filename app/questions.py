@@ -118,8 +118,8 @@ def questions(
     options = {"data": [*map(fingerprint, data)], "validation": [*map(fingerprint, validation)], **columns,
                "backbone": pretrained and pretrained["sha256"], "vocabulary_size": vocabulary_size or VOCABULARY_SIZE,
                "tokenizer": reader.sha256, "model": dataclasses.asdict(config), "sequence_length": sequence_length,
-               "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate, "layer_decay": layer_decay, "seed": seed,
-               "budget": dataclasses.asdict(budget)}
+               "batch_size": batch_size, "precision": precision, "learning_rate": learning_rate,
+               "layer_decay": layer_decay, "seed": seed, "budget": dataclasses.asdict(budget)}
     claim(to, options, reader)
 
     with progress_bar("encode", len(examples) + len(held_out), "questions") as advance:

@@ -100,7 +100,7 @@ class ServedModel:
 def collect_garbage():
     """Frees what refers to itself, as what TensorFlow loads does; all that is left Python need not look through again.
 
-    Its full collections, one in some hundred requests, would stop every answer for 0.2 s.
+    Its full collections, some of them under load each minute, would stop every answer for 0.2 s.
     """
     gc.unfreeze()
     gc.collect()

@@ -75,7 +75,7 @@ def import_tensorflow():
     """Imports TensorFlow without its start-up notes, and gives each of its operations half of the cores.
 
     The notes come before any logger exists, at the import and when devices are first looked at. The later ones obey
-    TF_CPP_MIN_LOG_LEVEL (app/__init__.py). Two operations run at a time; models/halves.py has what for.
+    TF_CPP_MIN_LOG_LEVEL (app/__init__.py). Two operations run at a time: models/halves.py says why.
     """
     with held_back():
         import tensorflow
