@@ -31,9 +31,7 @@ def in_halves(function, batch):
     """What a function gives for a batch, computed for its halves.
 
     Args:
-        function: of {name: tensor (B, …)} to a tensor (B, …) or a structure of such; a row's result depends on that
-            row alone.
+        function: of {name: tensor (B, …)} to a tensor (B, …), of which a row depends on the batch's row alone.
         batch: as for `halves`.
     """
-    results = [function(half) for half in halves(batch)]
-    return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0) if len(parts) > 1 else parts[0], *results)
+    return tf.concat([function(half) for half in halves(batch)], 0)

@@ -17,9 +17,13 @@ def test_a_graph_computes_halves_and_a_row_gets_what_it_would_get_alone(rows, sp
 
     def sums(half):
         seen.append(half["ids"])
-        return {"sum": tf.reduce_sum(half["ids"], axis=1), "name": tf.strings.upper(half["name"])}
+        return tf.reduce_sum(half["ids"], axis=1)
 
-    graph = tf.function(lambda ids, name: (in_halves(sums, {"ids": ids, "name": name}), [tf.shape(one)[0] for one in seen]),
+    def results(ids, names):
+        return {"sum": in_halves(sums, {"ids": ids}),
+                "name": in_halves(lambda half: tf.strings.upper(half["names"]), {"ids": ids, "names": names})}
+
+    graph = tf.function(lambda ids, names: (results(ids, names), [tf.shape(one)[0] for one in seen]),
                         [tf.TensorSpec([None, 3], tf.int32), tf.TensorSpec([None], tf.string)], autograph=False)
     ids = np.arange(3 * rows, dtype=np.int32).reshape(rows, 3)
     found, sizes = graph(ids, np.array([f"row {row}" for row in range(rows)], object))
