@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import threading
 import time
@@ -89,12 +90,11 @@ class BatchingQueue:
             QueueFull: enough are waiting.
         """
         size = self.batching.max_batch_size
-        rows = next(iter(inputs.values())).shape[0] if signature.batches else 1
-        if signature.batches and rows:
+        if signature.batches and (rows := next(iter(inputs.values())).shape[0]):
             shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
             key, starts = (signature.name, shapes), range(0, rows, size)
         else:
-            key, starts = object(), [0]  # equal to no other
+            rows, key, starts = 1, object(), [0]  # a key equal to no other; without rows it takes a place too
         request = _Request(len(starts))
         with self._changed:
             if self.rows >= self.batching.max_queue:
@@ -122,10 +122,11 @@ class BatchingQueue:
             started = time.monotonic()
             self.observe_batch(sum(part.rows for part in batch))
             answers = self._answers(batch)
-            seconds_a_row = (time.monotonic() - started) / sum(part.rows or 1 for part in batch)
+            seconds_a_row = (time.monotonic() - started) / sum(part.rows for part in batch)
             with self._changed:
                 self._seconds_a_row += 0.1 * (seconds_a_row - self._seconds_a_row)
-            batch[0].request.loop.call_soon_threadsafe(_deliver, batch, answers)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                batch[0].request.loop.call_soon_threadsafe(_deliver, batch, answers)
 
     def _next_batch(self):
         """The first part that waits and those that fit to it; an empty list when the queue is closed and empty."""
@@ -156,18 +157,19 @@ class BatchingQueue:
         """For each part its outputs or the exception that answering it raised."""
         if len(batch) > 1:
             counts = [part.rows for part in batch]
-            together = {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
-            outputs = self._attempt(batch[0].signature, together)
+            outputs = self._attempt(batch)
             if not isinstance(outputs, Exception) and all(len(array) == sum(counts) for array in outputs.values()):
                 ends = np.cumsum(counts)
                 return [{name: array[end - count : end] for name, array in outputs.items()}
                         for count, end in zip(counts, ends)]
             # One of them spoilt it for the others: each alone.
-        return [self._attempt(part.signature, part.inputs) for part in batch]
+        return [self._attempt([part]) for part in batch]
 
-    def _attempt(self, signature, inputs):
+    def _attempt(self, parts):
         try:
-            return self.run(signature, inputs)
+            inputs = parts[0].inputs if len(parts) == 1 else {
+                name: np.concatenate([part.inputs[name] for part in parts]) for name in parts[0].inputs}
+            return self.run(parts[0].signature, inputs)
         except Exception as error:  # whatever it is, the one who asked must hear of it and the thread must go on
             return error
 

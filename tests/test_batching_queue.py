@@ -122,6 +122,54 @@ def test_a_request_that_fails_spoils_no_other():
     asyncio.run(clients())
 
 
+def test_inputs_that_cannot_be_put_together_spoil_no_other():
+    class Unlike(np.ndarray):
+        """What numpy refuses to concatenate, as where memory is short."""
+
+        def __array_function__(self, *arguments):
+            raise MemoryError
+
+    async def clients():
+        model = Model()
+        with busy_queue(model) as queue:
+            answers = [queue.put(LENGTHS, given) for given in (texts("a"), {"text": texts("bb")["text"].view(Unlike)})]
+            model.may_work.set()
+            assert [(await answer)["length"].tolist() for answer in answers] == [[1], [2]]
+            assert (await queue.put(LENGTHS, texts("ccc")))["length"].tolist() == [3]  # the thread lives
+
+    asyncio.run(clients())
+
+
+@pytest.mark.parametrize(("signature", "given"), [(LENGTHS, texts()), (ALONE, texts("a", "b"))])
+def test_every_request_takes_a_place(signature, given):
+    async def clients():
+        with busy_queue(Model(), max_queue=2) as queue:
+            for _ in range(2):
+                queue.put(signature, given)
+            with pytest.raises(QueueFull):
+                queue.put(signature, given)
+
+    asyncio.run(clients())
+
+
+def test_an_answer_that_comes_after_the_loops_end_is_left(monkeypatch):
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    model = Model()
+    model.may_work.clear()
+
+    async def client():
+        queue = BatchingQueue(model.run, Batching(threads=1))
+        queue.put(LENGTHS, texts("a"))
+        assert model.works.wait(30)
+        return queue
+
+    queue = asyncio.run(client())
+    model.may_work.set()
+    queue.close()
+    assert not failed
+
+
 def test_more_than_may_wait_is_refused_and_what_was_given_up_is_not_computed():
     async def clients():
         model = Model()
