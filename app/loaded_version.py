@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 
 import tensorflow as tf
 from google.protobuf import json_format
@@ -104,10 +105,16 @@ def run(signature, inputs):
 def _about(path):
     """A JSON object; {} for what is none, since a model answers without it too."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)  # NaN and Infinity are no JSON
+        # NaN and Infinity are no JSON, and 1e999 would be written as such.
+        about = json.loads(path.read_text(encoding="utf-8"), parse_constant=str, parse_float=_finite)
     except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
+
+
+def _finite(text):
+    """A number of JSON; one that is too large for a float as it is written."""
+    return float(text) if math.isfinite(float(text)) else text
 
 
 def _specs(infos):

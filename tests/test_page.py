@@ -3,7 +3,6 @@
 import configparser
 import contextlib
 import functools
-import json
 import os
 import re
 import shutil
@@ -87,8 +86,8 @@ def client(tmp_path_factory):
         tf.saved_model.save(module, str(folder / name / "1"), signatures=module.functions)
     extra = folder / "reviews" / "1" / "assets.extra"
     extra.mkdir()
-    about = {"labels": ["negative", "positive", "<b>neither</b>"], "loss": float("nan")}
-    (extra / "fromzero.json").write_text(json.dumps(about))
+    about = '{"labels": ["negative", "positive", "<b>neither</b>"], "loss": NaN, "least": -Infinity, "most": 1e999}'
+    (extra / "fromzero.json").write_text(about)  # numbers that a browser does not read
     (folder / "gpt" / "1" / "assets.extra").mkdir()
     (folder / "gpt" / "1" / "assets.extra" / "fromzero.json").write_text("[")  # is left aside
     with served(*(folder / name for name in MODELS), max_text_length=200) as found:
@@ -245,6 +244,21 @@ def test_texts_come_as_they_are_written(visit):
     expect(page.get_by_role("button", name="Try it")).to_be_visible()
     expect(page.locator(".written")).to_have_text("Say" + "".join(WORDS[:8]))
     expect(page.get_by_role("alert")).to_be_empty()
+
+
+@needs_chromium
+def test_what_is_under_way_stops_though_its_field_was_emptied(visit):
+    page = visit(locale="en-GB")
+    page.route("**/*:predict", lambda route: None)  # no answer comes
+    text, send = field(page, "Text"), page.locator("#send")
+    for stop in (send.click, lambda: text.press("Control+Enter")):
+        text.fill("a good film")
+        send.click()
+        expect(send).to_have_text("Stop")
+        text.clear()
+        stop()
+        expect(send).to_have_text("Try it")
+        assert page.evaluate("() => !document.getElementById('form').noValidate")  # to ask, it must be filled again
 
 
 @needs_chromium

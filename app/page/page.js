@@ -190,6 +190,7 @@ async function run() {
   running = new AbortController();
   const { signal } = running;
   say(send, "stop");
+  form.noValidate = true; // to stop, no field need be filled
   errorBox.replaceChildren();
   answerBox.replaceChildren();
   answerBox.setAttribute("aria-busy", "true"); // screen readers read a text when it is whole
@@ -201,6 +202,7 @@ async function run() {
   } finally {
     running = null;
     say(send, "send");
+    form.noValidate = false;
     answerBox.setAttribute("aria-busy", "false");
   }
 }
