@@ -58,7 +58,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=10, help="a side, question and round")
     parser.add_argument("--load-seconds", type=float, default=60, help="at half and at twice the load, each")
     parser.add_argument("--minutes", type=float, default=10, help="of full load without a pause")
-    parser.add_argument("--work", type=Path, default=Path("runs/serving"), help="the models; made at first")
+    parser.add_argument("--work", type=Path, default=Path("runs/serving"),
+                        help="the models; made where it is missing: remove it when --data or the recipe has changed")
     parser.add_argument("--to", type=Path, default=peers.RESULTS / "serving.json", help="where the figures go")
     arguments = parser.parse_args()
     work = arguments.work.absolute()

@@ -117,26 +117,33 @@ class Clients:
         self.requests = [b"POST /v1/models/%s:predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                          b"Content-Length: %d\r\n\r\n%s" % (model.encode(), len(body), body) for body in bodies]
 
-    async def _connect(self):
-        return (await asyncio.get_running_loop().create_connection(Connection, *self.address))[1]
+    async def _ask(self, connection, request):
+        """(connection, status) of a request: on this one, or on a new one where it is closed or None; 0 if none opens."""
+        try:
+            if not (connection and connection.is_open):
+                _, connection = await asyncio.get_running_loop().create_connection(Connection, *self.address)
+            return connection, await connection.ask(request)
+        except OSError:
+            await asyncio.sleep(0.1)  # a server that has ended would be asked as fast as it can be
+            return None, 0
 
     def without_pause(self, clients, seconds):
         """So many clients, each of which asks again as soon as it is answered; a list of `Answer`."""
         return asyncio.run(self._without_pause(clients, seconds))
 
     async def _without_pause(self, clients, seconds):
-        answers, connections, started = [], [await self._connect() for _ in range(clients)], time.perf_counter()
+        answers, started = [], time.perf_counter()
         requests = itertools.cycle(self.requests)
 
-        async def client(connection):
+        async def client():
+            connection = None
             while (asked := time.perf_counter()) - started < seconds:
-                if not connection.is_open:
-                    connection = await self._connect()
-                status = await connection.ask(next(requests))
+                connection, status = await self._ask(connection, next(requests))
                 answers.append(Answer(asked - started, time.perf_counter() - asked, status))
-            connection.transport.close()
+            if connection:
+                connection.transport.close()
 
-        await asyncio.gather(*map(client, connections))
+        await asyncio.gather(*(client() for _ in range(clients)))
         return answers
 
     def at_rate(self, rate, seconds, seed=0):
@@ -148,12 +155,9 @@ class Clients:
         random, due, started = np.random.default_rng(seed), 0.0, time.perf_counter()
 
         async def ask(request, due):
-            connection = free.pop() if free else None
-            if not (connection and connection.is_open):
-                connection = await self._connect()
-            status = await connection.ask(request)
+            connection, status = await self._ask(free.pop() if free else None, request)
             answers.append(Answer(due, time.perf_counter() - started - due, status))
-            if connection.is_open:
+            if connection:
                 free.append(connection)
 
         for request in itertools.cycle(self.requests):

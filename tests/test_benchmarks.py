@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_clients_ask_at_random_times_whatever_is_answered():
     gaps = np.diff(due[0])
     assert 0.5 < np.std(gaps) / np.mean(gaps) < 1.5  # of an exponential distribution 1
     assert latencies([1.0, 2.0, 3.0]) == [2.0, pytest.approx(2.98)] and latencies([]) == [None, None]
+
+
+def test_where_no_connection_opens_the_answer_has_failed():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        clients = Clients(listener.getsockname(), "m", ["a"])
+    assert {answer.status for answer in clients.without_pause(2, 0.3)} == {0}
+    answers = clients.at_rate(50, 0.5)
+    assert len(answers) > 5 and {answer.status for answer in answers} == {0}
 
 
 def test_our_side_asks_a_server_of_its_own(exported):
