@@ -61,7 +61,7 @@ def listing(to):
     """The models.config to list the model in and its text then; None where it is listed or has no version number."""
     to = to.absolute()
     path, name = to.parent.parent / "models.config", to.parent.name
-    if not to.name.isdecimal() or not name:
+    if not (to.name.isascii() and to.name.isdecimal()) or not name:
         return None
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     try:

@@ -118,7 +118,7 @@ class Clients:
                          b"Content-Length: %d\r\n\r\n%s" % (model.encode(), len(body), body) for body in bodies]
 
     async def _ask(self, connection, request):
-        """(connection, status) of a request: on this one, or on a new one where it is closed or None; 0 if none opens."""
+        """(connection, status) of a request, on a new one where it is closed or None; (None, 0) if none opens."""
         try:
             if not (connection and connection.is_open):
                 _, connection = await asyncio.get_running_loop().create_connection(Connection, *self.address)

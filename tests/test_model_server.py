@@ -1,6 +1,7 @@
 """What TensorFlow's Model Server reads beside an export, read here by parsers of the tests' own."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from app.export import export
 from app.model_server import read_warmup, with_model, write_warmup
+from app.saved_model import listing
 
 
 def fields(message):
@@ -120,6 +122,8 @@ def test_what_is_listed_stays():
     assert [line for line in text.splitlines() if line in MINE.splitlines()] == MINE.splitlines()
     assert r'name: "the \"best\""' in text
     assert with_model(text, "mine") == with_model(text, 'the "best"') == text
+    assert listing(Path("a", "1"))[0] == Path.cwd() / "models.config"
+    assert listing(Path("a", "latest")) is listing(Path("a", "١")) is None  # which Model Server takes for no version
     comments = "# model_config_list {"
     assert with_model(comments, "a") == comments + "\n" + with_model("", "a")
 
