@@ -60,30 +60,31 @@ def serve(
     check_at_least(0.01, timeout=timeout, poll_seconds=poll_seconds)
     if not exports:
         raise ValueError("name at least one export to serve, such as export/sentiment")
-    with _listening(host, port) as listener:
-        # TensorFlow imports Keras where it is installed, and that pandas and more: 170 MB, and a third of the start.
-        sys.modules.setdefault("keras", None)
-        import_tensorflow()
-        if sys.modules["keras"] is None:
-            del sys.modules["keras"]
-        from app.http_server import http_server
-        from app.rest import application
-        from app.served_models import load_models
-        from app.service_metrics import ServiceMetrics
+    _listening(host, port).close()  # an address that is taken is an error before the work
+    # TensorFlow imports Keras where it is installed, and that pandas and more: 170 MB, and a third of the start.
+    sys.modules.setdefault("keras", None)
+    import_tensorflow()
+    if sys.modules["keras"] is None:
+        del sys.modules["keras"]
+    from app.http_server import http_server
+    from app.rest import application
+    from app.served_models import load_models
+    from app.service_metrics import ServiceMetrics
 
-        logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-        metrics = ServiceMetrics()
-        models = load_models(exports, Batching(max_batch_size, batch_wait_ms, max_queue), metrics.observe_batch)
-        limits = Limits(max_body_bytes, max_texts, max_text_length, timeout)
-        server = http_server(application(models, limits, metrics, poll_seconds), timeout)
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again at its end
-            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    metrics = ServiceMetrics()
+    models = load_models(exports, Batching(max_batch_size, batch_wait_ms, max_queue), metrics.observe_batch)
+    limits = Limits(max_body_bytes, max_texts, max_text_length, timeout)
+    server = http_server(application(models, limits, metrics, poll_seconds), timeout)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again at its end
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    with _listening(host, port) as listener:
         _show(models, listener)
         server.run(sockets=[listener])
 
 
 def _listening(host, port):
-    """A socket that listens; whoever connects waits until the models are loaded."""
+    """A socket that listens."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -27,6 +27,8 @@ from jsonschema import Draft202012Validator
 from test_json_tensors import BODIES
 
 import app.http_server
+import app.rest
+import app.served_models
 from app.__main__ import main
 from app.classifier import load_classifier
 from app.rest import application
@@ -390,6 +392,20 @@ def test_mistakes_are_one_line(saved, tmp_path, capsys):
             assert main(["serve", *map(str, arguments)]) == 2
             error = capsys.readouterr().err.splitlines()[-1]
             assert error.startswith("error: ") and rule in error
+
+
+def test_nobody_can_connect_while_the_models_load(saved, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+
+    def load(*arguments):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=30)
+        raise ValueError("was asked to load")
+
+    monkeypatch.setattr(app.served_models, "load_models", load)
+    with pytest.raises(ValueError, match="was asked to load"):
+        main(["serve", str(saved), "--port", str(address[1])])
 
 
 # Of this project the process needs the folder app/ alone.
