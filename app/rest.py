@@ -89,8 +89,8 @@ class Service:
         watching = asyncio.create_task(watch(self.models, self.poll))
         yield
         watching.cancel()
-        for model in self.models.values():
-            model.current.queue.close(seconds=5)
+        await asyncio.wait([watching])
+        await asyncio.gather(*(asyncio.to_thread(model.current.queue.close, 5) for model in self.models.values()))
 
     async def healthz(self, request):
         """The process is alive."""

@@ -4,11 +4,13 @@ import asyncio
 import functools
 import gc
 import logging
+import threading
 from pathlib import Path
 
 from app.loaded_version import SAVED_MODEL, LoadedVersion
 
 log = logging.getLogger("app.serve")
+loading = threading.Lock()  # one version at a time: two would need the memory of both
 
 
 class ServedModel:
@@ -57,7 +59,8 @@ class ServedModel:
     def _loaded(self, number, folder):
         """The version, or None if it is broken."""
         try:
-            version = LoadedVersion(number, folder, self.batching, self.observe_batch)
+            with loading:
+                version = LoadedVersion(number, folder, self.batching, self.observe_batch)
         except Exception as error:  # a broken SavedModel raises whatever its breach leads to
             self.broken[number] = _state(folder)
             first = (str(error).splitlines() or [""])[0]
@@ -72,6 +75,7 @@ class ServedModel:
         It is the newest that is not broken; a folder that has changed since the last look is still being written.
         """
         found = self._folders()
+        self.broken = {number: state for number, state in self.broken.items() if number in found}
         for number in sorted(found, reverse=True):
             if number == self.current.number:
                 return None
@@ -130,11 +134,14 @@ def load_models(folders, batching, observe_batch=lambda name, rows: None):
 
 
 async def watch(models, seconds):
-    """Looks for new versions of all models every so many seconds, for ever."""
+    """Looks for new versions of all models every so many seconds, for ever; no model waits for another's."""
+    await asyncio.gather(*(_watch(model, seconds) for model in models.values()))
+
+
+async def _watch(model, seconds):
     while True:
         await asyncio.sleep(seconds)
-        for model in models.values():
-            try:
-                await model.refresh()
-            except Exception:  # such as a folder that vanishes while it is read; the next look may go well
-                log.exception("looking for new versions of %s failed", model.name)
+        try:
+            await model.refresh()
+        except Exception:  # such as a folder that vanishes while it is read; the next look may go well
+            log.exception("looking for new versions of %s failed", model.name)

@@ -346,6 +346,43 @@ def test_new_versions_are_found_and_broken_ones_left(saved, tmp_path, caplog):
         until(lambda: label_of_ten_letters(client) == "long")
         shutil.rmtree(folder / "11")  # back to the one before
         until(lambda: label_of_ten_letters(client) == "short")
+        (folder / "13").mkdir()
+        (folder / "13" / "saved_model.pb").write_bytes(b"\x00\x01")
+        until(lambda: client.get("/v1/models/tiny").json()["model_version_status"][0]["version"] == "13")
+        shutil.rmtree(folder / "13")
+        until(lambda: len(client.get("/v1/models/tiny").json()["model_version_status"]) == 1)
+
+
+def test_a_model_waits_for_no_other(saved, tmp_path):
+    for name in ("tiny", "other"):
+        shutil.copytree(saved / "1", tmp_path / name / "1")
+    with served(tmp_path / "tiny", tmp_path / "other", poll=0.05) as client, held(client) as begun:
+        asking = threading.Thread(target=predict, args=(client, {"instances": ["a"]}))
+        asking.start()
+        assert begun.wait(30)
+        for name in ("tiny", "other"):  # of the first the version before is in use
+            shutil.copytree(saved / "2", tmp_path / name / "2")
+            until(lambda name=name: client.models[name].current.number == 2)
+        assert sorted(client.models["tiny"].versions) == [1, 2]
+    asking.join()
+
+
+def test_the_end_while_a_version_loads(saved, tmp_path, monkeypatch, caplog):
+    failed, loads, may_load = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    shutil.copytree(saved / "1", tmp_path / "tiny" / "1")
+
+    def load(*arguments):
+        loads.set()
+        assert may_load.wait(30)
+        raise ValueError
+
+    with served(tmp_path / "tiny", poll=0.05) as client:
+        monkeypatch.setattr(app.served_models, "LoadedVersion", load)
+        shutil.copytree(saved / "2", tmp_path / "tiny" / "2")
+        assert loads.wait(30)
+        threading.Timer(1, may_load.set).start()
+    assert not failed and not any(record.exc_info for record in caplog.records)
 
 
 def test_a_version_in_use_stays(saved, tmp_path):
