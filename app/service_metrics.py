@@ -12,16 +12,17 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class ServiceMetrics:
-    """Counters of one server; `models` are labels, whatever else is asked for counts under ""."""
+    """Counters of one server; what is asked of a model that is not there counts under ""."""
 
     def __init__(self):
         self.registry = registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=registry)
         self.requests = prometheus_client.Counter(
-            "fromzero_requests", "Requests answered, by model and HTTP status.", ("model", "status"), registry=registry)
+            "fromzero_requests", "Requests for a model, by its name and HTTP status (499: the client has gone).",
+            ("model", "status"), registry=registry)
         self.seconds = prometheus_client.Histogram(
-            "fromzero_request_seconds", "From a request's first line to its answer.", ("model",), buckets=SECONDS,
-            registry=registry)
+            "fromzero_request_seconds", "From a request's headers to its answer, the arrival of its body included.",
+            ("model",), buckets=SECONDS, registry=registry)
         self.texts = prometheus_client.Counter(
             "fromzero_texts", "Texts (of inputs that are numbers: rows) in requests that were understood.", ("model",),
             registry=registry)
@@ -35,7 +36,7 @@ class ServiceMetrics:
         self.batches.labels(model).observe(rows)
 
     def observe_request(self, model, status, seconds, texts):
-        """A request has been answered."""
+        """A request for a model has been answered, or its client has gone."""
         self.requests.labels(model, str(status)).inc()
         self.seconds.labels(model).observe(seconds)
         self.texts.labels(model).inc(texts)
@@ -46,7 +47,9 @@ class ServiceMetrics:
 
 
 async def observed(app, models, metrics, scope, receive, send):
-    """Counts and logs a request: method, path, status, milliseconds and number of texts, and nothing of its body.
+    """Logs a request: method, path, status, milliseconds and number of texts, and nothing of its body.
+
+    Those for a model are counted too.
 
     Args:
         app: the ASGI application that answers; scope, receive, send: as it takes them.
