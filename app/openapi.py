@@ -23,8 +23,8 @@ def description(models, limits):
         version = {"name": "version", "in": "path", "required": True, "example": str(model.current.number),
                    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}}
         for path, parameters in ((f"/v1/models/{name}", []), (f"/v1/models/{name}/versions/{{version}}", [version])):
-            paths[path] = _get(f"The state of the versions of {name}.", parameters=parameters, errors=(404,))
-            paths[f"{path}/metadata"] = _get(f"The signatures of {name}.", parameters=parameters, errors=(404,))
+            paths[path] = _get(f"The state of the versions of {name}.", parameters=parameters, errors=(400, 404))
+            paths[f"{path}/metadata"] = _get(f"The signatures of {name}.", parameters=parameters, errors=(400, 404))
             paths[f"{path}:predict"] = {"post": _predict(name, model.current.signatures.values(), limits, parameters)}
     return {"openapi": "3.1.0",
             "info": {"title": "fromzero serve", "version": "1",

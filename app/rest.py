@@ -6,8 +6,6 @@ https://www.tensorflow.org/tfx/serving/api_rest; without classify, regress and l
 import asyncio
 import contextlib
 import functools
-import json
-import math
 
 import prometheus_client
 import tensorflow as tf
@@ -18,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.batching_queue import QueueFull
+from app.http_errors import HANDLERS, busy
 from app.json_tensors import BadInput, read_request, write_answer
 from app.openapi import description
 from app.served_models import watch
@@ -43,36 +42,12 @@ def application(models, limits, metrics, poll):
     names = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
     routes = [*(Route(f"{path}:predict", service.predict, methods=["POST"]) for path in names),
               *(Route(f"{path}/metadata", service.metadata) for path in names),
-              *(Route(path, service.status) for path in names),
+              *(Route(path, service.status) for path in names), Route("/v1/models", service.no_name),
               Route("/healthz", service.healthz), Route("/readyz", service.readyz),
               Route("/metrics", service.metrics_page), Route("/openapi.json", service.openapi), *page_routes(models)]
-    app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers={
-        BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug})
+    app = Starlette(routes=routes, lifespan=service.lifespan, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     return functools.partial(observed, app, models, metrics)
-
-
-def _error(status, reason, headers=None):
-    """TensorFlow Serving's form of an error."""
-    return Response(json.dumps({"error": str(reason)}), status, headers, "application/json")
-
-
-async def _bad_input(request, error):
-    return _error(400, error)
-
-
-async def _http_error(request, error):
-    is_ours = error.detail not in ("Not Found", "Method Not Allowed")
-    reason = error.detail if is_ours else f"Malformed request: {request.method} {request.url.path}"
-    return _error(error.status_code, reason, error.headers)
-
-
-async def _gone(request, error):
-    return Response(status_code=499)  # nobody reads it; for the log
-
-
-async def _bug(request, error):
-    return _error(500, "the server has a bug: its log says which")
 
 
 class Service:
@@ -97,7 +72,7 @@ class Service:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, request):
-        """Every model is loaded: no request is answered earlier."""
+        """Every model is loaded: the server does not listen earlier."""
         return JSONResponse({"status": "ready"})
 
     async def metrics_page(self, request):
@@ -110,9 +85,7 @@ class Service:
 
     async def status(self, request):
         """GetModelStatus: of all versions, the newest first, or of one."""
-        name, wanted = request.path_params["name"], request.path_params.get("version")
-        if request.url.path.endswith(":predict"):
-            raise HTTPException(405, headers={"Allow": "POST"})
+        name, wanted = _asked(request)
         if name not in self.models:
             raise HTTPException(404, f"Could not find any versions of model {name}")
         model = self.models[name]
@@ -122,10 +95,14 @@ class Service:
                   for number in model.broken if number not in found}
         found = [{"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
                  for number, (state, code, message) in sorted(found.items(), reverse=True)
-                 if wanted in (None, str(number))]
+                 if wanted in (None, number)]
         if not found:
             raise HTTPException(404, f"Could not find version {wanted} of model {name}")
         return JSONResponse({"model_version_status": found})
+
+    async def no_name(self, request):
+        """GetModelStatus of no model."""
+        raise HTTPException(400, "Missing model name in request.")
 
     async def metadata(self, request):
         """GetModelMetadata: the signatures."""
@@ -147,9 +124,9 @@ class Service:
             return Response(write() if is_small else await asyncio.to_thread(write), media_type="application/json")
 
     def _version(self, request):
-        name, number = request.path_params["name"], request.path_params.get("version")
+        name, number = _asked(request)
         model = self.models.get(name)
-        if model and number in (None, str(model.current.number)):
+        if model and number in (None, model.current.number):
             return model.current
         wanted = f"Latest({name})" if number is None else f"Specific({name}, {number})"
         raise HTTPException(404, f"Servable not found for request: {wanted}")
@@ -176,7 +153,7 @@ class Service:
         try:
             answer = version.queue.put(asked.signature, asked.inputs)
         except QueueFull as full:
-            raise _busy(full, full.seconds) from full
+            raise busy(full, full.seconds) from full
         gone = asyncio.ensure_future(request.receive())  # after a body comes nothing but the end of the connection
         try:
             await asyncio.wait({answer, gone}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -188,11 +165,21 @@ class Service:
         except REFUSED_BY_MODEL as error:
             raise BadInput(f"the model cannot take these inputs: {error.message[:500]}") from error
         except tf.errors.ResourceExhaustedError as error:
-            raise _busy("there is too little memory for this request", 1) from error
+            raise busy("there is too little memory for this request", 1) from error
         finally:
             answer.cancel()
             gone.cancel()
 
 
-def _busy(reason, seconds):
-    return HTTPException(503, str(reason), {"Retry-After": str(max(1, math.ceil(seconds)))})
+def _asked(request):
+    """(model's name, version or None) of a path.
+
+    Raises:
+        HTTPException: no model can have such a name, or no version such a number.
+    """
+    name, version = request.path_params["name"], request.path_params.get("version")
+    if ":" in name or version and not (version.isascii() and version.isdecimal()):
+        raise HTTPException(404)  # as for a path without a route
+    if version and (len(version) > 19 or int(version) >= 2**63):
+        raise HTTPException(400, f"Failed to convert version: {version} to numeric.")
+    return name, version and int(version)
