@@ -23,7 +23,7 @@ from app.served_models import watch
 from app.service_metrics import observed
 from app.web_page import page_routes
 
-SMALL_BODY = 2**16  # bytes that are read on the event loop; a larger body would keep other clients waiting
+SMALL_BODY = 2**16  # bytes that are read or written on the event loop; a larger body would keep other clients waiting
 # What operations raise for values that they cannot take.
 REFUSED_BY_MODEL = (tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError, tf.errors.OutOfRangeError,
                     tf.errors.NotFoundError, tf.errors.UnimplementedError)
@@ -116,12 +116,12 @@ class Service:
         body = await self._body(request)
         with self._version(request).in_use() as version:
             read = functools.partial(read_request, body, version.signatures, self.limits)
-            is_small = len(body) <= SMALL_BODY
-            asked = read() if is_small else await asyncio.to_thread(read)
+            asked = read() if len(body) <= SMALL_BODY else await asyncio.to_thread(read)
             request.state.texts = asked.texts
             outputs = await self._outputs(request, version, asked)
             write = functools.partial(write_answer, outputs, asked.in_rows)
-            return Response(write() if is_small else await asyncio.to_thread(write), media_type="application/json")
+            written = write() if _size(outputs) <= SMALL_BODY else await asyncio.to_thread(write)
+            return Response(written, media_type="application/json")
 
     def _version(self, request):
         name, number = _asked(request)
@@ -183,3 +183,8 @@ def _asked(request):
     if version and (len(version) > 19 or int(version) >= 2**63):
         raise HTTPException(400, f"Failed to convert version: {version} to numeric.")
     return name, version and int(version)
+
+
+def _size(outputs):
+    """About how many bytes the JSON of {output: np.ndarray} has."""
+    return sum(sum(map(len, array.flat)) if array.dtype == object else 12 * array.size for array in outputs.values())
