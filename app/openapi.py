@@ -3,8 +3,8 @@
 import math
 
 ERRORS = {400: "the request is malformed, or the model cannot take its values", 404: "no such model or version",
-          408: "the body did not arrive in time", 413: "the body is too large", 503: "too much waits: try again later",
-          504: "the answer took too long"}
+          408: "the body did not arrive in time", 413: "the body is too large",
+          503: "too much waits, or there are too many connections: try again later", 504: "the answer took too long"}
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}={0,2}|[A-Za-z0-9+/]{3}=?)?$"  # padded or not
 
 

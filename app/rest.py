@@ -114,6 +114,8 @@ class Service:
     async def predict(self, request):
         """Predict, in rows or in columns."""
         body = await self._body(request)
+        if request.state.is_surplus:
+            raise busy("the server has too many connections", 1)
         with self._version(request).in_use() as version:
             read = functools.partial(read_request, body, version.signatures, self.limits)
             asked = read() if len(body) <= SMALL_BODY else await asyncio.to_thread(read)
@@ -132,21 +134,24 @@ class Service:
         raise HTTPException(404, f"Servable not found for request: {wanted}")
 
     async def _body(self, request):
-        """The whole body. Of one that is too large the rest is read and forgotten: until then its sender reads nothing."""
+        """The whole body. Of one that is too large the rest is read and forgotten after the answer."""
+        self._check_size(int(request.headers.get("content-length", 0)))
         parts, size = [], 0
         try:
             async with asyncio.timeout(self.limits.body_timeout):
                 async for part in request.stream():
                     size += len(part)
-                    if size <= self.limits.max_body_bytes:
-                        parts.append(part)
+                    self._check_size(size)
+                    parts.append(part)
         except TimeoutError as error:
             raise HTTPException(408, f"the body did not arrive within {self.limits.body_timeout:g} s",
                                 {"Connection": "close"}) from error
+        return b"".join(parts)
+
+    def _check_size(self, size):
         if size > self.limits.max_body_bytes:
             raise HTTPException(413, f"a body may have at most {self.limits.max_body_bytes} bytes (--max-body-bytes). "
-                                     f"Received: {size}")
-        return b"".join(parts)
+                                     f"Received: at least {size}")
 
     async def _outputs(self, request, version, asked):
         """What the model answers, unless the time is up or nobody listens any more."""

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import re
+import select
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ import app.rest
 import app.served_models
 from app.__main__ import main
 from app.classifier import load_classifier
+from app.json_tensors import read_request, write_answer
 from app.rest import application
 from app.served_models import load_models
 from app.service_metrics import ServiceMetrics
@@ -90,7 +92,7 @@ def served(*folders, poll=60.0, batching=Batching(), **limits):
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
-        client.models, client.address = models, listener.getsockname()
+        client.models, client.address, client.server = models, listener.getsockname(), server
         try:
             yield client
         finally:
@@ -116,6 +118,9 @@ def predict(client, body, path="/v1/models/tiny:predict"):
     return client.post(path, **({"content": body} if isinstance(body, bytes) else {"json": body}))
 
 
+POST, HEALTHZ = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\n", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
 def raw(client, data):
     """A connection that sends bytes as they are."""
     connection = socket.create_connection(client.address, timeout=30)
@@ -126,6 +131,15 @@ def raw(client, data):
 def until_closed(connection):
     """All that the server sends before it closes a connection."""
     return b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
+def an_answer(connection):
+    """An answer whose body is a JSON object."""
+    received = b""
+    while not received.endswith(b"}"):
+        received += (some := connection.recv(10_000))
+        assert some
+    return received
 
 
 def metric(client, pattern):
@@ -259,7 +273,7 @@ def test_the_log_has_no_texts(client, caplog):
 
 def test_limits(saved):
     with served(saved / "1", max_body_bytes=1000, max_texts=3, max_text_length=20) as client:
-        for body, status, rule in ((b"x" * 3_000_000, 413, "at most 1000 bytes (--max-body-bytes). Received: 3000000"),
+        for body, status, rule in ((b"x" * 3_000_000, 413, "(--max-body-bytes). Received: at least 3000000"),
                                    ({"instances": ["a"] * 4}, 400, "at most 3 texts in one request (--max-texts)"),
                                    ({"instances": ["a" * 21]}, 400, "at most 20 characters (--max-text-length)"),
                                    ({"instances": ["a"] * 3}, 200, "")):
@@ -267,6 +281,54 @@ def test_limits(saved):
             assert answer.status_code == status and rule in answer.text
         in_pieces = client.post("/v1/models/tiny:predict", content=(b"x" * 100 for _ in range(100)))
         assert in_pieces.status_code == 413
+
+
+def test_of_a_body_that_is_too_large_little_is_read(client):
+    declared = POST + b"Content-Length: 100000000\r\n"
+    for head in (declared + b"\r\n", declared + b"Expect: 100-continue\r\n\r\n"):
+        with raw(client, head) as connection:
+            assert an_answer(connection).startswith(b"HTTP/1.1 413")
+    piece = b"10000\r\n" + b"x" * 2**16 + b"\r\n"
+    with raw(client, POST + b"Transfer-Encoding: chunked\r\n\r\n") as connection:
+        sent = 0
+        while not select.select([connection], [], [], 0.01)[0]:
+            connection.sendall(piece)
+            sent += 2**16
+        assert an_answer(connection).startswith(b"HTTP/1.1 413") and 4 * 2**20 <= sent < 20 * 2**20
+    with raw(client, POST + b"Content-Length: 5000000\r\n\r\n") as connection:
+        assert an_answer(connection).startswith(b"HTTP/1.1 413")
+        connection.sendall(b"x" * 5_000_000 + HEALTHZ)  # it may send all of it
+        assert an_answer(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_odd_texts(client):
+    for body, status, rule in ((b'{"instances": [' + b'"a",' * 999_999 + b'"a"]}', 400, "--max-texts"),
+                               (b'{"instances": ["a\\ud800"]}', 400, "surrogate"),
+                               (b'{"instances": ["a\\udc00\\ud800"]}', 400, "surrogate"),
+                               (b'{"instances": ["a\0b"]}', 400, "JSON Parse error"),
+                               (b'{"instances": ["a\\u0000b"]}', 200, "short"),
+                               (b'{"instances": ["\\ud83d\\ude00"]}', 200, "short")):
+        answer = predict(client, body)
+        assert answer.status_code == status and rule in answer.text
+
+
+def test_what_is_large_is_read_and_written_beside_the_event_loop(saved, monkeypatch):
+    threads = {}
+
+    def told(function):
+        def run(*arguments):
+            threads[function] = threading.current_thread().name
+            return function(*arguments)
+        return run
+
+    for function in (read_request, write_answer):
+        monkeypatch.setattr(app.rest, function.__name__, told(function))
+    with served(saved / "1", max_texts=10_000) as client:
+        for body, is_read_beside, is_written_beside in ((["a"] * 10, False, False), (["a"] * 9000, False, True),
+                                                        (["a" * 70_000], True, False)):
+            assert predict(client, {"instances": body}).status_code == 200
+            assert (threads[read_request].startswith("asyncio"), threads[write_answer].startswith("asyncio")) == (
+                is_read_beside, is_written_beside)
 
 
 @contextlib.contextmanager
@@ -305,12 +367,17 @@ def test_too_much_is_refused_and_too_slow_is_given_up(saved):
 
 
 def test_slow_and_vanished_clients(saved, monkeypatch):
-    monkeypatch.setattr(app.http_server, "HEADER_SECONDS", 0.3)
-    request = b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"
+    monkeypatch.setattr(app.http_server, "CLIENT_SECONDS", 0.3)
+    monkeypatch.setattr(app.http_server, "IDLE_SECONDS", 0.3)
+    request = POST + b"Content-Length: 20\r\n\r\n"
     with served(saved / "1", body_timeout=0.3) as client:
-        for beginning in (b"", b"POST /v1/mod", request[:-10], b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /"):
+        for beginning in (b"", b"POST /v1/mod", request[:-10], HEALTHZ, HEALTHZ + b"GET /"):
             with raw(client, beginning) as connection:
                 assert until_closed(connection)[:12] == (b"HTTP/1.1 200" if beginning.startswith(b"GET") else b"")
+        with raw(client, HEALTHZ) as connection:
+            assert an_answer(connection).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"\r\n")  # is no request: the time runs on
+            assert until_closed(connection) == b""
         with raw(client, request + b'{"instances"') as connection:
             received = until_closed(connection)
             assert received.startswith(b"HTTP/1.1 408") and b"did not arrive within 0.3 s" in received
@@ -325,6 +392,58 @@ def test_slow_and_vanished_clients(saved, monkeypatch):
                 assert begun.wait(30)
             until(lambda: metric(client, 'fromzero_requests_total{model="tiny",status="499"}') == 2)
         assert predict(client, {"instances": ["a"]}).status_code == 200
+
+
+def test_a_client_that_reads_nothing(saved, monkeypatch):
+    monkeypatch.setattr(app.http_server, "CLIENT_SECONDS", 0.3)
+    size = 8 * 2**20
+    with served(saved / "1", max_body_bytes=2 * size, max_text_length=size) as client:
+        body = json.dumps({"signature_name": "pick", "inputs": {"ids": [[0]], "name": ["a" * size]}}).encode()
+        assert len(predict(client, body).content) > size
+        connections = client.server.server_state.connections
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(client.address)
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            until(lambda: metric(client, 'fromzero_requests_total{model="tiny",status="200"}') == 2)
+            until(lambda: len(connections) == 1)
+            assert len(until_closed(connection)) < size
+
+
+def test_a_client_that_does_not_wait_for_its_answer(saved, monkeypatch):
+    monkeypatch.setattr(app.http_server, "CLIENT_SECONDS", 0.3)
+    body = b'{"instances": ["a"]}'
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with served(saved / "1") as client:
+        for further in (b"GET /", HEALTHZ, request, HEALTHZ * 10):  # the time of the second is not that of the first
+            with held(client) as begun:
+                connection = raw(client, request + further)
+                assert begun.wait(30)
+                time.sleep(0.6)
+            with connection:
+                received = until_closed(connection)
+            assert received.count(b"HTTP/1.1 ") == 1 and received.startswith(b"HTTP/1.1 200")
+            assert b"\r\nconnection: close\r\n" in received and b"predictions" in received
+
+
+def test_more_connections_than_may(saved, monkeypatch):
+    monkeypatch.setattr(app.http_server, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(app.http_server, "REFUSED_CONNECTIONS", 1)
+    with served(saved / "1") as client:
+        assert predict(client, {"instances": ["a"]}).status_code == 200  # and stays
+        path = f"{client.base_url}/v1/models/tiny:predict"
+        refused = httpx.post(path, json={"instances": ["a"]})
+        assert refused.status_code == 503 and "too many connections" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) >= 1 and refused.headers["connection"] == "close"
+        assert httpx.get(f"{client.base_url}/healthz").status_code == 200
+        assert metric(client, 'fromzero_requests_total{model="tiny",status="503"}') == 1
+        with raw(client, b"GET /"):
+            until(lambda: len(client.server.server_state.connections) == 2)
+            with contextlib.suppress(ConnectionError), raw(client, HEALTHZ) as connection:
+                assert until_closed(connection) == b""
+        client.close()
+        until(lambda: not client.server.server_state.connections)
+        assert httpx.post(path, json={"instances": ["a"]}).status_code == 200
 
 
 def label_of_ten_letters(client):
