@@ -11,8 +11,8 @@ from data.questions import read_questions
 from data.sources import SkippedRows
 from models.run_folder import write_json
 
-# CMRC 2018's own list of what is left out; a full stop within a number is not in it.
-CHINESE_PUNCTUATION = re.compile(r"[-:_*^/\\~`+=，。：？！“”；’《》…·、「」（）－～『』]")
+# What CMRC 2018's own script leaves out: it lists …… too, but compares character by character, so that … stays.
+CHINESE_PUNCTUATION = re.compile(r"[-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』]")
 CHINESE_UNIT = re.compile(r"[\u4e00-\u9fa5]|\d+(?:[.,]\d+)*|[^\W\d\u4e00-\u9fa5]+|[^\w\s]")
 
 
@@ -101,10 +101,10 @@ def english_agreement(found, answer):
 def chinese_agreement(found, answer):
     """CMRC 2018's exact match and F1 of two answers (Cui et al. 2019, section 4), each in [0, 1].
 
-    In lower case and without punctuation. A unit is a Chinese character, or a whole word or number of others; F1 is that
-    of the longest run of units that stands in both, the longest common substring, as in the set's own script.
+    In lower case and without punctuation. A unit is a Chinese character, or a whole word or number of others, where the
+    set's own script asks NLTK; F1 is, as there, that of the longest run of units that stands in both.
     """
-    texts = [CHINESE_PUNCTUATION.sub("", text.lower()).strip() for text in (found, answer)]
+    texts = [CHINESE_PUNCTUATION.sub("", text.lower().strip()) for text in (found, answer)]
     units = [CHINESE_UNIT.findall(text) for text in texts]
     exact = float(texts[0] == texts[1])
     return exact, _f1(_longest_run(*units), *map(len, units)) if all(units) else exact

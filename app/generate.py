@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, warn
-from app.writing import SAMPLING
+from app.writing import SAMPLING, until
 
 TITLE_CHARACTERS = 30  # room for a title
 
@@ -17,6 +17,7 @@ def generate(
     form: str | None = None,
     title: str = "",
     tokens: int = SAMPLING["tokens"],
+    stop: str = "",
     count: int = 1,
     temperature: float = SAMPLING["temperature"],
     top_k: int = SAMPLING["top_k"],
@@ -28,15 +29,17 @@ def generate(
 ) -> list[str]:
     """Go on with texts, token by token, by a model of `pretrain --objective clm`.
 
-    A text ends where the model ends it or after so many tokens. The same seed writes the same texts.
+    A text ends where the model ends it, before --stop or after so many tokens. The same seed writes the same texts.
 
     Args:
         run: folder of a pretrained GPT.
         prompts: the beginnings, in quotes; none = from nothing. Of one longer than the model sees, the end counts.
         form: of a poem, such as 4x7: four lines of seven characters, by a model whose corpus was made with
-            --heading-columns form title; a beginning is then the poem's first line.
-        title: of that poem; none = the model finds one.
+            --heading-columns form title; a beginning is then the poem's first line. The poem must fit into the tokens
+            that the model sees.
+        title: of that poem; none = the model finds one, or none above a first line.
         tokens: how many follow at most; of a poem as many as its form needs, if those are more.
+        stop: a string that ends a text and is not shown, such as "ROMEO:".
         count: texts for each beginning.
         temperature: below 1 the likely tokens become likelier; 0 = always the best one.
         top_k: only the k best tokens may come; 0 = all.
@@ -54,12 +57,19 @@ def generate(
     prompts = as_tuple(prompts)
     if num_beams > 1 and count > 1:
         raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
+    drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty}
+    if num_beams > 1 and (stop or any(value != SAMPLING[name] for name, value in drawing.items())):
+        raise ValueError("the search of --num-beams finds the most probable text and draws nothing: leave out --stop, "
+                         "--temperature, --top-k, --top-p and --repetition-penalty, or --num-beams")
+    if num_beams == 1 and length_penalty != 1:
+        raise ValueError("--length-penalty is of the search of --num-beams, which must be above 1. Received: 1")
     if title and not form:
         raise ValueError(f"--title is a poem's, whose --form must be given, such as 4x7. Received: --title {title}")
     if form:
         from data import poems
 
         lines, characters = poems.read_form(form)
+        room = lines * (characters + 1) + len(form) + 2  # a mark after each line; the form and the title have lines too
         tokens = max(tokens, lines * (characters + 2) + TITLE_CHARACTERS)
         prompts = tuple(poems.beginning(form, title, prompt) for prompt in prompts)
     from app.kinds import kind_of
@@ -69,12 +79,15 @@ def generate(
     from app.generator import load_generator
     from models.generation import Sampling
 
-    sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
+    sampling = Sampling(**drawing)
     generator = load_generator(Path(run))
+    if form and room > generator.sequence_length:
+        raise ValueError(f"a poem must fit into the {generator.sequence_length} tokens that the model sees. Received: --form "
+                         f"{form}, which needs {room}")
     texts = []
     for number, prompt in enumerate(prompt for prompt in prompts for _ in range(count)):
         pieces = ([generator.best(prompt, tokens, num_beams, length_penalty)] if num_beams > 1 else
-                  generator.stream(prompt, tokens, sampling, seed + number))
+                  until(generator.stream(prompt, tokens, sampling, seed + number), stop))
         written = []
         for piece in pieces:
             console.out(piece, end="", highlight=False)

@@ -8,6 +8,30 @@ SAMPLING = {"tokens": 100, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "repet
 BEAMS = {"num_beams": 5, "length_penalty": 1.0}
 
 
+def until(pieces, stop):
+    """A text piece by piece, up to a string that may begin in one piece and end in another.
+
+    Args:
+        pieces: strings; the first one, the beginning that was given, is not looked at.
+        stop: "" = none.
+
+    Yields:
+        The pieces; what may be the beginning of `stop` comes with a later one.
+    """
+    pieces = iter(pieces)
+    yield next(pieces)
+    held = ""
+    for piece in pieces:
+        before, found, _ = (held + piece).partition(stop) if stop else (piece, "", "")
+        if found:
+            yield before
+            return
+        kept = next((length for length in range(len(stop) - 1, 0, -1) if before.endswith(stop[:length])), 0)
+        held = before[len(before) - kept :]
+        yield before[: len(before) - kept]
+    yield held
+
+
 def beams(num_beams, length_penalty):
     """The two settings of a search, `BEAMS` for None; raises ValueError for impossible ones."""
     given = {"num_beams": num_beams, "length_penalty": length_penalty}

@@ -3,8 +3,9 @@
     python -m benchmarks.decoder_speed
 
 Both sides have 4 layers × 256 (encoder and decoder each), 4 heads, vocabulary 8192, random weights and random token ids,
-train by AdamW with clipped gradients, and take turns. Writing: 112 tokens after 16, the best one each time, keys and values
-kept; no text ends early. Training: rows of 128 full of text, 32 of them; pairs of 64 and 64 tokens, 32 of them.
+train by AdamW with clipped gradients, without dropout, and take turns. Writing: 112 tokens after 16, the best one each
+time, keys and values kept; no text ends early. Training: rows of 128 full of text, 32 of them; pairs of 64 and 64 tokens,
+32 of them.
 """
 
 import argparse

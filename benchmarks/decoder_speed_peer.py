@@ -34,13 +34,13 @@ def ids(*shape):
 torch.set_num_threads(os.cpu_count())
 torch.manual_seed(0)
 gpt_config = GPT2Config(vocab_size=VOCABULARY_SIZE, n_positions=LENGTH, n_embd=HIDDEN, n_layer=LAYERS, n_head=HEADS,
-                        bos_token_id=2, eos_token_id=3)
+                        bos_token_id=2, eos_token_id=3, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 writer = GPT2LMHeadModel(gpt_config).eval()
 rows, sources, targets = ids(BATCH_SIZE, LENGTH), ids(BATCH_SIZE, PAIR_LENGTH), ids(BATCH_SIZE, PAIR_LENGTH)
 bart = BartForConditionalGeneration(BartConfig(
     vocab_size=VOCABULARY_SIZE, max_position_embeddings=LENGTH, d_model=HIDDEN, encoder_layers=LAYERS, decoder_layers=LAYERS,
     encoder_attention_heads=HEADS, decoder_attention_heads=HEADS, encoder_ffn_dim=4 * HIDDEN, decoder_ffn_dim=4 * HIDDEN,
-    pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=2, forced_eos_token_id=None))
+    pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=2, forced_eos_token_id=None, dropout=0.0))
 steps = {"gpt": (training(GPT2LMHeadModel(gpt_config), {"input_ids": rows, "labels": rows}), BATCH_SIZE * LENGTH),
          "seq2seq": (training(bart, {"input_ids": sources, "labels": targets}), 2 * BATCH_SIZE * PAIR_LENGTH)}
 prompts = {1: ids(1, PROMPT), 16: ids(16, PROMPT)}

@@ -4,8 +4,8 @@
     train FOLDER MINUTES    trains on them; prints the evaluations as JSON
 
 The protocol: IMDB's train and unlabelled reviews, a WordPiece vocabulary of 8192, documents joined and cut into rows
-of 128, 80-10-10 at 15 %, AdamW, warm-up of 6 % and linear decay over the time; held out is every 25th test review, 512
-rows under fixed masks.
+of 128, 80-10-10 at 15 %, BERT's dropout of .1, AdamW, warm-up of 6 % and linear decay over the time; held out is every
+25th test review, 512 rows under fixed masks.
 """
 
 import json

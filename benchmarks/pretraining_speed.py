@@ -2,11 +2,11 @@
 
     python -m benchmarks.pretraining_speed --data FOLDER
 
-All sides train 4 layers × 256, vocabulary 8192, batches of 32, 15 % masked, forward, backward, clipping and update, on
-the same token ids, and take turns. The peers update by AdamW; ours is measured with it too, for equal arithmetic,
-beside the Muon that `pretrain` has. Tokens that count are those that are not padding. Ours reads prepared rows through
-its own pipeline, several sentences to a row; transformers pads a batch to its longest sentence, KerasHub every sentence
-to 128. FOLDER/imdb/train.jsonl.gz is read; every fifth review is enough.
+All sides train 4 layers × 256, vocabulary 8192, batches of 32, 15 % masked, without dropout, forward, backward, clipping
+and update, on the same token ids, and take turns. The peers update by AdamW; ours is measured with it too, for equal
+arithmetic, beside the Muon that `pretrain` has. Tokens that count are those that are not padding. Ours reads prepared
+rows through its own pipeline, several sentences to a row; transformers pads a batch to its longest sentence, KerasHub
+every sentence to 128. FOLDER/imdb/train.jsonl.gz is read; every fifth review is enough.
 """
 
 import argparse

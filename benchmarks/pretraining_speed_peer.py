@@ -31,7 +31,8 @@ def transformers_step(examples):
     examples = [torch.tensor(example, dtype=torch.long) for example in examples]
     model = BertForMaskedLM(BertConfig(vocab_size=VOCABULARY_SIZE, hidden_size=HIDDEN, num_hidden_layers=LAYERS,
                                        num_attention_heads=HEADS, intermediate_size=4 * HIDDEN,
-                                       max_position_embeddings=512)).train()
+                                       max_position_embeddings=512, hidden_dropout_prob=0.0,
+                                       attention_probs_dropout_prob=0.0)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98))
 
     def step():
@@ -79,7 +80,7 @@ def keras_hub_step(examples):
     batches = iter(dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=VOCABULARY_SIZE, num_layers=LAYERS, num_heads=HEADS, hidden_dim=HIDDEN,
-        intermediate_dim=4 * HIDDEN, max_sequence_length=LENGTH)
+        intermediate_dim=4 * HIDDEN, max_sequence_length=LENGTH, dropout=0.0)
     model = keras_hub.models.BertMaskedLM(backbone, preprocessor=None)
     model.compile(keras.optimizers.AdamW(LEARNING_RATE, weight_decay=0.01, beta_2=0.98, global_clipnorm=1.0),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), weighted_metrics=[],

@@ -21,7 +21,7 @@ class Sampling:
         repetition_penalty: logits of tokens that came before are divided by it where positive, else multiplied (Keskar
             et al. 2019, "CTRL", section 4.1); 1 = no penalty.
         temperature: logits are divided by it; 0 = always the best token, whatever stands below.
-        top_k: only the k best tokens may come; 0 = all.
+        top_k: only the k best tokens may come; 0 = all, as are more than there are.
         top_p: only the best tokens may come, as many as it takes to reach this probability together (Holtzman et al.
             2020, section 3.1); 1 = all.
     """
@@ -60,7 +60,9 @@ def choose(logits, present, uniform, sampling):
         logits = ops.where(present, ops.where(logits > 0, logits / penalty, logits * penalty), logits)
     if sampling.temperature == 0:
         return ops.cast(ops.argmax(logits, axis=-1), "int32")
-    logits, ids = ops.top_k(logits / sampling.temperature, sampling.top_k or logits.shape[-1])  # the best first
+    vocabulary_size = logits.shape[-1]
+    count = min(sampling.top_k or vocabulary_size, vocabulary_size)
+    logits, ids = ops.top_k(logits / sampling.temperature, count)  # the best first
     probabilities = ops.softmax(logits)
     reached = ops.cumsum(probabilities, axis=-1)
     if sampling.top_p < 1:  # a token stays if those before it have not reached top_p; the best always does

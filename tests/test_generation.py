@@ -71,6 +71,29 @@ def test_a_wide_beam_finds_the_best_texts(seed, length_penalty):
         np.testing.assert_allclose(scores[row, :10], [texts[text] for text in best], rtol=1e-4)
 
 
+@pytest.mark.parametrize("length_penalty", [0.0, 1.5])
+@pytest.mark.parametrize("num_beams", [2, 3])
+def test_a_narrow_beam_keeps_the_best_of_each_step(num_beams, length_penalty):
+    def rank(hypothesis):
+        text, total = hypothesis
+        return -total / ((5 + len(text)) / 6) ** length_penalty
+
+    for seed in range(5):
+        decoder, room = Markov(seed), 6
+        logits, state = decoder.start([2, 3])
+        found, _ = beam_search(decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
+                               forbidden=FORBIDDEN, stop_id=STOP)
+        table = log_probabilities(decoder)
+        for row, first in enumerate((2, 3)):
+            beam = [((), 0.0)]
+            for _ in range(room):
+                finished = [one for one in beam if STOP in one[0]]
+                longer = [((*text, token), total + table[(first, *text)[-1], token])
+                          for text, total in beam if STOP not in text for token in range(1, V)]
+                beam = sorted(finished + longer, key=rank)[:num_beams]
+            assert [cut(text) for text in np.asarray(found)[row]] == [text for text, _ in beam]
+
+
 def test_one_beam_is_greedy_and_both_stop():
     decoder = Markov(1)
     logits, state = decoder.start([2, 3])
@@ -99,6 +122,25 @@ def test_sampling_draws_what_the_model_says():
         assert share == pytest.approx(np.exp(log_probability), abs=4 * np.sqrt(0.25 / count))
 
 
+def test_the_penalty_is_of_all_that_stands_there():
+    decoder, room = Markov(3), 6
+    logits, state = decoder.start([2, 3])
+    present = np.zeros((2, V), bool)
+    present[0, 4] = True
+    drawn = sample(decoder, logits, state, present, np.zeros((2, room), np.float32),
+                   Sampling(temperature=0, repetition_penalty=3.0), forbidden=FORBIDDEN, stop_id=STOP)
+    for row, last, before in ((0, 2, {4}), (1, 3, set())):
+        wanted = []
+        while len(wanted) < room and STOP not in wanted:
+            scores = {token: float(decoder.table[last, token]) for token in range(1, V)}
+            for token in before:
+                scores[token] *= 3 if scores[token] < 0 else 1 / 3
+            last = max(scores, key=scores.get)
+            before.add(last)
+            wanted.append(last)
+        assert cut(np.asarray(drawn)[row]) == tuple(wanted)
+
+
 def shares(sampling, logits=(2.0, 1.0, 0.0, -1.0), present=(False,) * 4):
     """How often each of four tokens is chosen, of 1,000 evenly spaced places in the distribution."""
     uniform = ((np.arange(1000) + 0.5) / 1000).astype(np.float32)
@@ -117,6 +159,7 @@ def test_each_way_to_narrow_the_choice():
     np.testing.assert_allclose(shares(Sampling(temperature=2.0)), softmax([1, 0.5, 0, -0.5]), atol=2e-3)
     np.testing.assert_allclose(shares(Sampling(temperature=0)), [1, 0, 0, 0])
     np.testing.assert_allclose(shares(Sampling(top_k=2)), [*softmax([2, 1]), 0, 0], atol=2e-3)
+    np.testing.assert_allclose(shares(Sampling(top_k=200)), whole, atol=2e-3)  # more than there are
     np.testing.assert_allclose(shares(Sampling(top_p=0.6)), [1, 0, 0, 0])  # the best alone reaches it
     np.testing.assert_allclose(shares(Sampling(top_p=0.7)), [*softmax([2, 1]), 0, 0], atol=2e-3)
     np.testing.assert_allclose(shares(Sampling(top_p=0.9)), [*softmax([2, 1, 0]), 0], atol=2e-3)

@@ -8,6 +8,7 @@ from app.__main__ import main
 from app.generate import generate
 from app.prepare import prepare
 from app.pretrain import pretrain
+from benchmarks import poems as benchmark
 from data import poems
 from data.prepared import load_prepared
 from data.sources import SkippedRows, read_texts
@@ -33,6 +34,27 @@ def test_what_a_document_begins_with():
     assert poems.beginning("4x7", "", "兩個黃鸝鳴翠柳，") == "4x7\n\n兩個黃鸝鳴翠柳，"
     assert poems.beginning("4x7", "", "") == "4x7\n"
     assert poems.body("4x7\n絕句\n" + POEM) == POEM and poems.body("4x7\n絕句") == poems.body("4x7") == ""
+
+
+def test_what_is_copied_by_hand():
+    known = ["白日依山盡,黃河入海流。", "白髮三千丈"]
+    assert benchmark.longest_runs(["依山黃河入", "山盡。黃河", "紅", "", "白髮三千丈白日"], known).tolist() == [3, 4, 0, 0, 5]
+    poems_of = [{"form": "4x5", "title": "春曉"}, {"form": "irregular", "title": "歌"}, {"form": "2x3", "title": "新"},
+                {"form": "40x7", "title": "長"}, {"form": "1x2", "title": ""}, {"form": "1x2", "title": "舊"}]
+    assert benchmark.asked(poems_of, {"舊"}, 3) == [("2x3", "新"), ("4x5", "春曉")]
+
+
+def test_rhymes_and_tones_by_hand():
+    pytest.importorskip("pypinyin")
+    from benchmarks.poems_peer import figures
+
+    tower = "白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"  # liú, lóu: iou and ou rhyme, both are level
+    dawn = "春眠不覺曉，處處聞啼鳥。夜來風雨聲，花落知多少。"  # niǎo, shǎo (or shào): iao and ao rhyme, neither is level
+    autumn = "天高雲，山水白。日出來，人家東。"  # bái, dōng: no rhyme, both are level
+    assert figures([tower]) == {"rhyming": 1, "level": 1, "poems": 1}
+    assert figures([dawn]) == {"rhyming": 1, "level": 0, "poems": 1}
+    assert figures([tower, dawn, autumn, "一二三，四五六。"]) == {"rhyming": pytest.approx(2 / 3), "level": pytest.approx(2 / 3),
+                                                             "poems": 3}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +102,7 @@ def test_a_gpt_writes_poems_of_the_form_it_is_asked_for(source, tmp_path, capsys
         assert "is not" not in capsys.readouterr().out
     generate(run, "春山好，山春來。春山好，", form="2x3")
     assert "this poem is not 2x3" in capsys.readouterr().out
-    for arguments, message in ((["--title", "春"], "--form"), (["--form", "0x7"], "4x7")):
+    for arguments, message in ((["--title", "春"], "--form"), (["--form", "0x7"], "4x7"),
+                               (["--form", "4x7"], "must fit into the 24 tokens that the model sees")):
         assert main(["generate", str(run), *arguments]) == 2
         assert message in capsys.readouterr().err

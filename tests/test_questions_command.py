@@ -161,6 +161,9 @@ def test_english_agreement_by_hand():
     assert english_agreement("b a b", "b b c") == (0, pytest.approx(0.8))  # precision 1, recall 2/3
     assert english_agreement("", "") == (1, 1) and english_agreement("", "x") == english_agreement("x", "") == (0, 0)
     assert english_agreement("a", "the") == (1, 1) and english_agreement("théâtre", "theatre") == (0, 0)
+    # The answers of the paper's figure 1, and others.
+    assert english_agreement("Graupel.", "graupel") == (1, 1) and english_agreement("by gravity", "gravity")[1] == 2 / 3
+    assert english_agreement("inside the cloud", "within a cloud") == (0, 0.5)
 
 
 def test_chinese_agreement_by_hand():
@@ -168,6 +171,7 @@ def test_chinese_agreement_by_hand():
     assert chinese_agreement("1991年投入", "1991年") == (0, pytest.approx(2 / 3))  # 2 of 4 units, 2 of 2
     assert chinese_agreement("北京和上海", "上海和北京") == (0, pytest.approx(0.4))  # the longest run has 2 of 5 units
     assert chinese_agreement("Nexon公司", "nexon") == (0, 0.5) and chinese_agreement("364.6公里", "364.6")[1] == 0.5
+    assert chinese_agreement("等等……", "等等") == (0, pytest.approx(2 / 3))  # … stays, as in the set's own script
     assert chinese_agreement("", "") == (1, 1) and chinese_agreement("北", "南") == chinese_agreement("", "南") == (0, 0)
 
 

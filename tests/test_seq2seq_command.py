@@ -68,7 +68,7 @@ def test_an_export_writes_what_the_run_writes(run, tmp_path):
     operations = export(run, to=tmp_path / "1", num_beams=3)
     assert not any(name.startswith("Xla") for name in operations)
     signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
-    texts = [*PAIRS, "", "unseen words", "long " * 100]
+    texts = [*PAIRS, "", "unseen words", "Das Haus ist rot", "long " * 100]  # the third in the target's language
     for some in (texts, texts[:1]):
         written = [text.decode() for text in signature(text=tf.constant(some))["text_written"].numpy()]
         assert written == load_writer(run).write(some, 3, 1.0)
