@@ -26,8 +26,8 @@ SETS = {
     "squad": ("squad/train-v1.1.reconstructed.json.gz", "squad/dev-v1.1.reconstructed.json.gz",
               ("imdb/train.jsonl.gz", "imdb/unlabelled.jsonl.gz", "agnews/train.jsonl.gz"), 30, 25, {"dropout": 0.0}),
     "cmrc2018": ("cmrc2018/cmrc2018_dev.json.gz", "cmrc2018/cmrc2018_trial.json.gz",
-                 ("zh_wiki/zhwiki_hans.jsonl.gz", "thucnews/train.jsonl.gz", "online_shopping/train.jsonl.gz"), 30, 10,
-                 {"batch_size": 8}),
+                 ("zh_wiki/zhwiki_hans.jsonl.gz", "thucnews/train.jsonl.gz", "online_shopping/train.jsonl.gz"), 30, 6,
+                 {"batch_size": 8, "learning_rate": 2e-3}),
 }
 FIGURES = ("n_examples", "exact_match", "f1", "metric", "examples")
 

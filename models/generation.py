@@ -4,6 +4,9 @@ A decoder has two functions, `start` of whatever it reads first and `step(state,
 (float32 (B, V) logits of the next token, state); a state is a dict of tensors whose first axis is the batch, but for
 "position", and of which those are never written again whose names begin with "memory". `models.gpt.Decoder` and
 `models.seq2seq.Decoder` are such.
+
+KerasHub's samplers (0.32) would not serve: a batch has one seed, there is no repetition penalty, and beams are compared
+without a length penalty and go on after their stop token.
 """
 
 import dataclasses
