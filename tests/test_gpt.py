@@ -1,5 +1,7 @@
 """No position sees the future, and token by token a decoder gives what it gives for a whole row."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -21,6 +23,11 @@ def model():
 def test_shapes(model):
     logits = model(rows([documents([9, 8])]))
     assert logits.shape == (1, 20, 32) and logits.dtype == tf.float32
+
+
+def test_tokens_and_logits_have_one_matrix():
+    model = heads.causal_lm(gpt.backbone(dataclasses.replace(CONFIG, vocabulary_size=37)))
+    assert [weight.shape for weight in model.weights if 37 in weight.shape] == [(37, 16), (37,)]
 
 
 def test_no_position_sees_the_future(model):

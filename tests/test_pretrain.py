@@ -1,5 +1,6 @@
 """A killed training ends with the weights of one that was never killed; what does not fit is refused in one line."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -67,6 +68,20 @@ def assert_same_run(one, other):
     histories = [[{**json.loads(line), "seconds": None} for line in open(run / "history.jsonl", encoding="utf-8")]
                  for run in (one, other)]
     assert histories[0] == histories[1]
+
+
+def test_what_is_saved_are_the_averages(prepared_corpus, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def averaged(self):
+        own = self.model.get_weights()
+        self.model.set_weights([np.full_like(weight, 7) for weight in own])
+        yield
+        self.model.set_weights(own)
+
+    monkeypatch.setattr(Trainer, "averaged", averaged)
+    pretrain(prepared_corpus, to=tmp_path / "run", objective="clm", steps=2, **SHAPE)
+    for name in ("backbone", "causal_lm"):
+        assert all((weight == 7).all() for weight in weights(tmp_path / "run" / f"{name}.weights.h5").values())
 
 
 @pytest.mark.slow

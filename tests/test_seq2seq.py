@@ -1,5 +1,7 @@
 """An encoder–decoder: what may see what, token by token against a whole row, and it learns to turn texts around."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -40,6 +42,11 @@ def changed(batch, name, row, place):
 def test_shapes(model):
     logits = model(pairs([documents([9, 8])], [documents([5, 12])]))
     assert logits.shape == (1, 20, 32) and logits.dtype == tf.float32
+
+
+def test_sources_targets_and_logits_have_one_matrix():
+    model = build(dataclasses.replace(CONFIG, vocabulary_size=37))
+    assert [weight.shape for weight in model.weights if 37 in weight.shape] == [(37, 16), (37,)]
 
 
 def test_a_target_sees_all_of_its_source_and_nothing_that_follows(model):
