@@ -26,6 +26,7 @@ def evaluate(
     whole_files: bool = False,
     num_beams: int | None = None,
     length_penalty: float | None = None,
+    no_repeat_ngram_size: int | None = None,
     report: Path | None = None,
     bootstrap_samples: int | None = None,
     seed: int | None = None,
@@ -49,6 +50,7 @@ def evaluate(
         whole_files: for a GPT, a .txt file is one text, not one a line.
         num_beams: for a run of seq2seq, as for predict.
         length_penalty: for a run of seq2seq, as for predict.
+        no_repeat_ngram_size: for a run of seq2seq, as for predict.
         report: where the .json and the .html go, the ending left out; RUN/evaluation-… when left out.
             An earlier evaluation of the same data is replaced, anything else is not.
         bootstrap_samples: for a classifier, resamples for the 95 % intervals; 1000 when left out.
@@ -65,6 +67,7 @@ def evaluate(
     run, data, items = Path(run), as_tuple(data), as_tuple(items)
     if not data:
         raise ValueError("evaluate needs at least one source of data. Received: none; name it after --data")
+    search = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
     from app.kinds import kind_of
 
     kind = kind_of(run, "classifier", "causal_lm", "seq2seq", "span", "recommender", "extractor",
@@ -74,13 +77,12 @@ def evaluate(
                    answer_column=(answer_column, "span"), pair_column=(pair_column, "classifier"),
                    label_column=(label_column, "classifier"),
                    bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
-                   target_column=(target_column, "seq2seq", "extractor"), num_beams=(num_beams, "seq2seq"),
-                   length_penalty=(length_penalty, "seq2seq"))
+                   target_column=(target_column, "seq2seq", "extractor"), **{name: (value, "seq2seq") for name, value in search.items()})
     identity = {"data": list(data), "text_column": text_column}
     if kind == "causal_lm":
         identity |= {"whole_files": whole_files}
     elif kind == "seq2seq":
-        identity |= {"target_column": target_column, **beams(num_beams, length_penalty)}
+        identity |= {"target_column": target_column, **beams(**search)}
     elif kind == "span":
         identity = {"data": list(data), "question_column": question_column, "context_column": context_column,
                     "answer_column": answer_column}

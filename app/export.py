@@ -27,6 +27,7 @@ def export(
     repetition_penalty: float | None = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
+    no_repeat_ngram_size: int | None = None,
 ) -> dict[str, int]:
     """Write a SavedModel that takes raw strings, or a TensorFlow Lite file.
 
@@ -72,8 +73,9 @@ def export(
         top_k: of a GPT.
         top_p: of a GPT.
         repetition_penalty: of a GPT.
-        num_beams: of a run of seq2seq; this and the next one as for predict, whose values count when left out.
+        num_beams: of a run of seq2seq; this and the next two as for predict, whose values count when left out.
         length_penalty: of a run of seq2seq.
+        no_repeat_ngram_size: of a run of seq2seq.
 
     Returns:
         The operations of the graph and how often each occurs.
@@ -84,7 +86,7 @@ def export(
         raise ValueError(f"{to} exists: choose another name or version, such as {other}, or remove it first")
     drawing = {"tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
                "repetition_penalty": repetition_penalty}
-    search = {"num_beams": num_beams, "length_penalty": length_penalty}
+    search = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     from app.kinds import NAMES, kind_of
 
@@ -147,13 +149,13 @@ def _servable(run, kind, drawing, search, int8):
     from app.servables import (servable_answerer, servable_classifier, servable_extractor, servable_generator,
                                servable_recommender, servable_writer, variables)
     from app.writer import load_writer
-    from models.generation import Sampling
+    from models.generation import Beams, Sampling
 
     sampling = dict(drawing)
     tokens = sampling.pop("tokens")
     load, make = {
         "classifier": (load_classifier, servable_classifier), "span": (load_answerer, servable_answerer),
-        "seq2seq": (load_writer, lambda writer: servable_writer(writer, **search)),
+        "seq2seq": (load_writer, lambda writer: servable_writer(writer, Beams(**search))),
         "recommender": (lambda run: load_recommender(run)[0], servable_recommender),
         "extractor": (load_extractor, servable_extractor),
         "causal_lm": (load_generator, lambda generator: servable_generator(generator, tokens, Sampling(**sampling))),

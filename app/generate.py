@@ -5,7 +5,7 @@ from pathlib import Path
 import tyro
 
 from app.terminal import as_tuple, check_at_least, console, load_tensorflow, warn
-from app.writing import SAMPLING, until
+from app.writing import BEAMS, SAMPLING, beams, until
 
 TITLE_CHARACTERS = 30  # room for a title
 
@@ -24,7 +24,8 @@ def generate(
     top_p: float = SAMPLING["top_p"],
     repetition_penalty: float = SAMPLING["repetition_penalty"],
     num_beams: int = 1,
-    length_penalty: float = 1.0,
+    length_penalty: float = BEAMS["length_penalty"],
+    no_repeat_ngram_size: int = BEAMS["no_repeat_ngram_size"],
     seed: int = 0,
 ) -> list[str]:
     """Go on with texts, token by token, by a model of `pretrain --objective clm`.
@@ -47,13 +48,15 @@ def generate(
         repetition_penalty: above 1, tokens that stand there already become less likely.
         num_beams: above 1, search the most probable text among so many at a time, instead of drawing one.
         length_penalty: of that search: larger values favour longer texts.
+        no_repeat_ngram_size: of that search: no run of so many tokens comes twice in what follows; 0 = it may.
         seed: of the first text; the next ones have the seeds after it.
 
     Returns:
         The texts, beginnings included.
     """
-    check_at_least(1, tokens=tokens, count=count, num_beams=num_beams)
-    check_at_least(0, seed=seed, length_penalty=length_penalty)
+    check_at_least(1, tokens=tokens, count=count)
+    check_at_least(0, seed=seed)
+    search = beams(num_beams=num_beams, length_penalty=length_penalty, no_repeat_ngram_size=no_repeat_ngram_size)
     prompts = as_tuple(prompts)
     if num_beams > 1 and count > 1:
         raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
@@ -61,8 +64,9 @@ def generate(
     if num_beams > 1 and (stop or any(value != SAMPLING[name] for name, value in drawing.items())):
         raise ValueError("the search of --num-beams finds the most probable text and draws nothing: leave out --stop, "
                          "--temperature, --top-k, --top-p and --repetition-penalty, or --num-beams")
-    if num_beams == 1 and length_penalty != 1:
-        raise ValueError("--length-penalty is of the search of --num-beams, which must be above 1. Received: 1")
+    if num_beams == 1 and search != {**BEAMS, "num_beams": 1}:
+        raise ValueError("--length-penalty and --no-repeat-ngram-size are of the search of --num-beams, which must be above "
+                         "1. Received: 1")
     if title and not form:
         raise ValueError(f"--title is a poem's, whose --form must be given, such as 4x7. Received: --title {title}")
     if form:
@@ -77,7 +81,7 @@ def generate(
     kind_of(run, "causal_lm")
     load_tensorflow()
     from app.generator import load_generator
-    from models.generation import Sampling
+    from models.generation import Beams, Sampling
 
     sampling = Sampling(**drawing)
     generator = load_generator(Path(run))
@@ -86,7 +90,7 @@ def generate(
                          f"{form}, which needs {room}")
     texts = []
     for number, prompt in enumerate(prompt for prompt in prompts for _ in range(count)):
-        pieces = ([generator.best(prompt, tokens, num_beams, length_penalty)] if num_beams > 1 else
+        pieces = ([generator.best(prompt, tokens, Beams(**search))] if num_beams > 1 else
                   until(generator.stream(prompt, tokens, sampling, seed + number), stop))
         written = []
         for piece in pieces:

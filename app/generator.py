@@ -117,10 +117,10 @@ class Generator:
             drawn, logits, state, present, finished = step(logits, state, present, finished, uniform[number])
             token_ids.append(int(drawn[0]))
 
-    def best(self, prompt, num_tokens, num_beams, length_penalty):
+    def best(self, prompt, num_tokens, beams):
         """The most probable continuation that a beam finds, with the prompt before it."""
         beginning = self.beginning(tf.constant([prompt]))
-        whole = tf.concat([beginning, self.search(num_tokens, num_beams, length_penalty)(beginning)], axis=1)
+        whole = tf.concat([beginning, self.search(num_tokens, beams)(beginning)], axis=1)
         return self._decode(whole).numpy()[0].decode()
 
     def _decode(self, token_ids):
@@ -136,15 +136,14 @@ class Generator:
 
     @functools.cached_property
     def search(self):
-        """`search(num_tokens, num_beams, length_penalty)` → a function of beginnings, int32 (B, n), to the most
+        """`search(num_tokens, beams)` → a function of beginnings, int32 (B, n), to the most
         probable tokens after each that a beam finds, int32 (B, num_tokens), 0 after the end."""
         @functools.cache
-        def graph(num_tokens, num_beams, length_penalty):
+        def graph(num_tokens, beams):
             @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
             def search(beginning):
                 logits, state = self.decoder.start(beginning, num_tokens)
-                return beam_search(self.decoder, logits, state, num_tokens, num_beams=num_beams,
-                                   length_penalty=length_penalty, **endings(self.tokenizer))[0][:, 0]
+                return beam_search(self.decoder, logits, state, num_tokens, beams, **endings(self.tokenizer))[0][:, 0]
 
             return search
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from app.generator import Generator
 from app.terminal import console
 from data.tokenizer import MASK, PAD, SEP
+from models.generation import Beams
 from models.heads import best_spans
 from models.run_folder import append_history, cut_history
 
@@ -95,7 +96,7 @@ def continuations(model, tokenizer, batch, count=3, beginning=8, tokens=16):
     Returns:
         list of strings: the beginning, " … " and the rest.
     """
-    search = _generator(model, tokenizer, beginning + tokens).search(tokens, 1, 0.0)
+    search = _generator(model, tokenizer, beginning + tokens).search(tokens, Beams())
     beginnings = np.asarray(batch["token_ids"])[:count, :beginning]
     beginnings = [row[: np.argmax(row == SEP) if SEP in row else None] for row in beginnings]
     lines = []
@@ -143,7 +144,7 @@ def written(writer, batch, count=3):
     """
     token_ids = tf.constant(batch["token_ids"][:count])
     texts = writer.tokenizer.decode(token_ids).numpy()
-    answers = writer.graph(num_beams=1, length_penalty=0.0)(token_ids).numpy()
+    answers = writer.graph(Beams())(token_ids).numpy()
     return [f"{text.decode()} → {answer.decode()}" for text, answer in zip(texts, answers)]
 
 

@@ -28,6 +28,7 @@ def predict(
     context_column: str | None = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
+    no_repeat_ngram_size: int | None = None,
     overwrite: bool = False,
     max_skipped: int = 1000,
 ) -> list[dict] | dict:
@@ -58,6 +59,8 @@ def predict(
         num_beams: for a run of seq2seq, among how many texts at a time the most probable one is searched: 5 when left
             out, 1 = the best token each time.
         length_penalty: of that search: larger values favour longer texts; 1 when left out.
+        no_repeat_ngram_size: of that search: no run of so many tokens comes twice in a text, 3 for summaries; 0, when left
+            out, = it may.
         overwrite: replace the file --to if it exists.
         max_skipped: stop after so many unreadable rows.
 
@@ -66,7 +69,8 @@ def predict(
         of {"text", "written"}; or of {"question", "context", "answer", "score"}; of a recommender of {"title", "score"}.
         For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
-    search = beams(num_beams, length_penalty)
+    search = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
+    settings = beams(**search)
     run, texts = Path(run), as_tuple(texts)
     if (data is None) != (to is None):
         raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
@@ -83,7 +87,7 @@ def predict(
     kind = kind_of(run, "classifier", "seq2seq", "span", "recommender", "extractor",
                    text_column=(text_column, "classifier", "seq2seq", "extractor"), pair_column=(pair_column, "classifier"),
                    question_column=(question_column, "span"), context_column=(context_column, "span"),
-                   num_beams=(num_beams, "seq2seq"), length_penalty=(length_penalty, "seq2seq"))
+                   **{name: (value, "seq2seq") for name, value in search.items()})
     load_tensorflow()
     from app.answerer import load_answerer
     from app.classifier import load_classifier
@@ -92,9 +96,10 @@ def predict(
     from app.recommender import load_recommender
     from app.writer import load_writer
     from data.sources import SkippedRows
+    from models.generation import Beams
 
     predictor = {"classifier": lambda: Labels(load_classifier(run)),
-                 "seq2seq": lambda: Texts(functools.partial(load_writer(run).write, **search)),
+                 "seq2seq": lambda: Texts(functools.partial(load_writer(run).write, beams=Beams(**settings))),
                  "extractor": lambda: Texts(load_extractor(run).write),
                  "span": lambda: Answers(load_answerer(run)),
                  "recommender": lambda: Recommendations(*load_recommender(run))}[kind]()

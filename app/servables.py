@@ -127,16 +127,16 @@ def servable_generator(generator, num_tokens, sampling):
          "sequence_length": generator.sequence_length, "tokenizer": generator.tokenizer.sha256})
 
 
-def servable_writer(writer, num_beams, length_penalty):
+def servable_writer(writer, beams):
     """A `Servable` of text → text_written.
 
     Args:
         writer: `app.writer.Writer`.
-        num_beams, length_penalty: as for its `texts`.
+        beams: as for its `texts`.
     """
     return _answering(
-        writer, lambda text: {"text_written": writer.texts(text, num_beams, length_penalty)}, {"text": list(EXAMPLES)},
-        {"task": "seq2seq", "num_beams": num_beams, "length_penalty": length_penalty,
+        writer, lambda text: {"text_written": writer.texts(text, beams)}, {"text": list(EXAMPLES)},
+        {"task": "seq2seq", **dataclasses.asdict(beams),
          "source_length": writer.source_length, "target_length": writer.target_length,
          "tokenizer": writer.tokenizer.sha256})
 

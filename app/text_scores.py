@@ -6,8 +6,10 @@ import re
 from app.extractor import lead, load_extractor
 from app.terminal import console, progress_bar, show_report
 from app.writer import load_writer
+from app.writing import BEAMS
 from data.pairs import read_pairs
 from data.sources import SkippedRows
+from models.generation import Beams
 from models.run_folder import write_json
 
 SHOWN_EXAMPLES = 20  # the first ones
@@ -34,16 +36,15 @@ def evaluate_writer(run, identity, json_path, max_skipped):
 
     Args:
         run: its folder.
-        identity: dict with "data", "text_column", "target_column", "num_beams" and "length_penalty", as `evaluate` takes
-            them.
+        identity: dict with "data", "text_column", "target_column" and the settings of `BEAMS`, as `evaluate` takes them.
         json_path: the file to write.
         max_skipped: as `evaluate` takes it.
 
     Returns:
         What the JSON file holds: the run, `identity`, what `text_scores` returns and the first examples.
     """
-    search = {name: identity[name] for name in ("num_beams", "length_penalty")}
-    return _evaluate(run, identity, json_path, max_skipped, functools.partial(load_writer(run).write, **search))
+    beams = Beams(**{name: identity[name] for name in BEAMS})
+    return _evaluate(run, identity, json_path, max_skipped, functools.partial(load_writer(run).write, beams=beams))
 
 
 def evaluate_extractor(run, identity, json_path, max_skipped):

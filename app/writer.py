@@ -38,19 +38,19 @@ class Writer:
     def decoder(self):
         return seq2seq.Decoder(self.model, CLS)
 
-    def texts(self, sources, num_beams, length_penalty):
+    def texts(self, sources, beams):
         """Writes the most probable texts that a beam finds. Runs eagerly and in a SavedModel.
 
         Args:
             sources: tf.string (B,); of one longer than the model reads, the beginning.
-            num_beams, length_penalty: as for `models.generation.beam_search`; 1 beam takes the best token each time.
+            beams: `models.generation.Beams`.
 
         Returns:
             tf.string (B,).
         """
-        return self._search(self._encode(sources), num_beams, length_penalty)
+        return self._search(self._encode(sources), beams)
 
-    def write(self, sources, num_beams, length_penalty, progress=None):
+    def write(self, sources, beams, progress=None):
         """The same for N strings, texts of similar length together.
 
         Args:
@@ -64,7 +64,7 @@ class Writer:
         for start in range(0, len(order), BATCH_TEXTS):
             numbers = order[start : start + BATCH_TEXTS]
             token_ids = self._encode(tf.constant([sources[number] for number in numbers]))
-            for number, text in zip(numbers, self.graph(num_beams, length_penalty)(token_ids).numpy()):
+            for number, text in zip(numbers, self.graph(beams)(token_ids).numpy()):
                 written[number] = text.decode()
             if progress:
                 progress(len(numbers))
@@ -72,23 +72,21 @@ class Writer:
 
     @functools.cached_property
     def graph(self):
-        """`graph(num_beams, length_penalty)` → a function of sources as token ids, int32 (B, S), `[CLS] … [SEP]`, padded
+        """`graph(beams)` → a function of sources as token ids, int32 (B, S), `[CLS] … [SEP]`, padded
         with 0, to texts, tf.string (B,). It is traced once and lives as long as the writer."""
-        return functools.cache(lambda num_beams, length_penalty: tf.function(
-            lambda token_ids: self._search(token_ids, num_beams, length_penalty),
-            [tf.TensorSpec([None, None], tf.int32)], autograph=False))
+        return functools.cache(lambda beams: tf.function(
+            lambda token_ids: self._search(token_ids, beams), [tf.TensorSpec([None, None], tf.int32)], autograph=False))
 
     def _encode(self, sources):
         rows = encode_texts(self.tokenizer, sources, self.source_length)
         return rows.to_tensor(PAD, shape=tf.maximum(rows.bounding_shape(), [0, 1]))  # a column of no texts too
 
-    def _search(self, token_ids, num_beams, length_penalty):
+    def _search(self, token_ids, beams):
         room = self.target_length - 1
 
         def search(half):
             logits, state = self.decoder.start(half["token_ids"], room)
-            return beam_search(self.decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                               **endings(self.tokenizer))[0][:, 0]
+            return beam_search(self.decoder, logits, state, room, beams, **endings(self.tokenizer))[0][:, 0]
 
         return full_width(self.tokenizer.decode(in_halves(search, {"token_ids": token_ids})))
 

@@ -4,8 +4,8 @@ from app.terminal import check_at_least
 
 # By a GPT, which draws: `models.generation.Sampling`, and how many tokens follow at most.
 SAMPLING = {"tokens": 100, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "repetition_penalty": 1.0}
-# By an encoder–decoder, which searches: `models.generation.beam_search`.
-BEAMS = {"num_beams": 5, "length_penalty": 1.0}
+# By an encoder–decoder, which searches: `models.generation.Beams`.
+BEAMS = {"num_beams": 5, "length_penalty": 1.0, "no_repeat_ngram_size": 0}
 
 
 def until(pieces, stop):
@@ -32,10 +32,9 @@ def until(pieces, stop):
     yield held
 
 
-def beams(num_beams, length_penalty):
-    """The two settings of a search, `BEAMS` for None; raises ValueError for impossible ones."""
-    given = {"num_beams": num_beams, "length_penalty": length_penalty}
+def beams(**given):
+    """The settings of a search, those of `BEAMS` for None; raises ValueError for impossible ones."""
     settings = {**BEAMS, **{name: value for name, value in given.items() if value is not None}}
     check_at_least(1, num_beams=settings["num_beams"])
-    check_at_least(0, length_penalty=settings["length_penalty"])
+    check_at_least(0, length_penalty=settings["length_penalty"], no_repeat_ngram_size=settings["no_repeat_ngram_size"])
     return settings

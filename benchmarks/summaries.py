@@ -21,6 +21,8 @@ from benchmarks.peers import measure_sets, read, table_row
 # Options of `seq2seq`.
 SETS = {"summary": {"minutes": 15, "source_length": 256, "target_length": 112, "batch_size": 16},
         "headline": {"minutes": 10, "source_length": 256, "target_length": 32, "batch_size": 16}}
+# Of the search; on the development part texts without it have ROUGE-1 of 36.8 (with it 44.2) and 22.3 (24.0).
+SEARCH = {"no_repeat_ngram_size": 3}
 PRETRAINING = {"minutes": 30, "num_layers": 3, "batch_size": 16}
 FURTHER = ("agnews/train.jsonl.gz", "imdb/train.jsonl.gz")
 ROUGE = ("rouge1", "rouge2", "rougeL")
@@ -53,9 +55,10 @@ def measure(name, data, work):
         extract(data=(train,), to=extractor, **columns)
     if not (writer / "config.json").exists():
         seq2seq(data=(train,), validation=(validation,), backbone=backbone, to=writer, **columns, **SETS[name])
-    parts, written = (evaluate(run, data=test, **columns) for run in (extractor, writer))
+    parts = evaluate(extractor, data=test, **columns)
+    written = evaluate(writer, data=test, **columns, **SEARCH)
     scores = {**parts["beside"], "extract": parts, "seq2seq": written}
-    return {"pretraining": PRETRAINING, "options": SETS[name], "n_examples": parts["n_examples"],
+    return {"pretraining": PRETRAINING, "options": SETS[name], "search": SEARCH, "n_examples": parts["n_examples"],
             "steps": [json.loads((run / "config.json").read_text(encoding="utf-8"))["step"] for run in (backbone, writer)],
             "rouge": {side: [scores[side][kind] for kind in ROUGE] for side in ROWS},
             "examples": written["examples"]}

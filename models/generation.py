@@ -45,6 +45,30 @@ class Sampling:
             raise ValueError(f"repetition_penalty must be above 0. Received: {self.repetition_penalty}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Beams:
+    """How the most probable text is searched.
+
+    Attributes:
+        num_beams: K, hypotheses kept; 1 = the best token each time.
+        length_penalty: 0 = none; larger values favour longer texts (`beam_search`).
+        no_repeat_ngram_size: no run of so many drawn tokens comes twice in a text (Paulus et al. 2018, "A deep reinforced
+            model for abstractive summarization", section 2.5, of three); 0 = it may.
+    """
+
+    num_beams: int = 1
+    length_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+
+    def __post_init__(self):
+        if self.num_beams < 1:
+            raise ValueError(f"num_beams must be at least 1. Received: {self.num_beams}")
+        if not 0 <= self.length_penalty < float("inf"):
+            raise ValueError(f"length_penalty must be 0 or more. Received: {self.length_penalty}")
+        if self.no_repeat_ngram_size < 0:
+            raise ValueError(f"no_repeat_ngram_size must be 0 or more. Received: {self.no_repeat_ngram_size}")
+
+
 def choose(logits, present, uniform, sampling):
     """Draws one token of each row.
 
@@ -121,7 +145,7 @@ def sample(decoder, logits, state, present, uniform, sampling, *, forbidden, sto
     return ops.while_loop(unfinished, draw_next, (0, nothing, logits, state, present, finished))[1]
 
 
-def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forbidden, stop_id):
+def beam_search(decoder, logits, state, room, beams, *, forbidden, stop_id):
     """The most probable continuations that a beam finds.
 
     Scores are log-probabilities divided by ((5 + length) / 6) ** length_penalty (Wu et al. 2016, arXiv:1609.08144,
@@ -131,13 +155,13 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
     Args:
         decoder: as above; logits, state: of its `start`.
         room: N, tokens drawn at most.
-        num_beams: K, hypotheses kept.
-        length_penalty: 0 = none; larger values favour longer texts.
+        beams: `Beams`.
         forbidden, stop_id: as for `draw`.
 
     Returns:
         (int32 (B, K, N), the best first, 0 after the stop token; float32 (B, K) scores).
     """
+    num_beams = beams.num_beams
     batch, vocabulary_size = logits.shape[0] or ops.shape(logits)[0], logits.shape[-1]
     rows = ops.arange(batch)[:, None] * num_beams  # (B, 1): where a row's hypotheses begin
 
@@ -145,7 +169,7 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
         return ops.repeat(tensor, num_beams, axis=0)
 
     def penalty(length):
-        return ((5.0 + ops.cast(length, "float32")) / 6.0) ** length_penalty
+        return ((5.0 + ops.cast(length, "float32")) / 6.0) ** beams.length_penalty
 
     state = {name: value if name == "position" else expanded(value) for name, value in state.items()}
     # At first all hypotheses of a row are the same one: only the first counts.
@@ -161,18 +185,21 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
 
     def extend(number, drawn, finished, totals, lengths, logits, state):
         log_probabilities = ops.log_softmax(ops.where(forbidden, NEVER, logits))
+        if beams.no_repeat_ngram_size:
+            log_probabilities = _without_repeats(log_probabilities, ops.reshape(drawn, (-1, room)), number,
+                                                 beams.no_repeat_ngram_size)
         log_probabilities = ops.reshape(log_probabilities, (batch, num_beams, vocabulary_size))
         candidates = totals[:, :, None] + ops.where(finished[:, :, None], rests, log_probabilities)  # (B, K, V)
         longer = lengths + ops.cast(ops.logical_not(finished), "int32")
         scores = ops.reshape(candidates / penalty(longer)[:, :, None], (batch, num_beams * vocabulary_size))
         places = ops.top_k(scores, num_beams)[1]  # (B, K)
-        beams, token_ids = places // vocabulary_size, ops.cast(places % vocabulary_size, "int32")
+        parents, token_ids = places // vocabulary_size, ops.cast(places % vocabulary_size, "int32")
         totals = ops.take_along_axis(ops.reshape(candidates, (batch, -1)), places, axis=1)
-        lengths = ops.take_along_axis(longer, beams, axis=1)
-        finished = ops.logical_or(ops.take_along_axis(finished, beams, axis=1), token_ids == stop_id)
-        drawn = ops.take_along_axis(drawn, beams[:, :, None], axis=1)
+        lengths = ops.take_along_axis(longer, parents, axis=1)
+        finished = ops.logical_or(ops.take_along_axis(finished, parents, axis=1), token_ids == stop_id)
+        drawn = ops.take_along_axis(drawn, parents[:, :, None], axis=1)
         drawn = ops.where(ops.arange(room) == number, token_ids[:, :, None], drawn)
-        chosen = ops.reshape(rows + beams, (-1,))  # (B·K,)
+        chosen = ops.reshape(rows + parents, (-1,))  # (B·K,)
         state = {name: value if name == "position" or name.startswith("memory")  # the same for all of a row's beams
                  else ops.take(value, chosen, axis=0) for name, value in state.items()}
         read = ops.reshape(ops.where(token_ids == 0, stop_id, token_ids), (-1,))
@@ -184,3 +211,28 @@ def beam_search(decoder, logits, state, room, *, num_beams, length_penalty, forb
     scores = totals / penalty(lengths)
     order = ops.argsort(-scores, axis=1)
     return ops.take_along_axis(drawn, order[:, :, None], axis=1), ops.take_along_axis(scores, order, axis=1)
+
+
+def _without_repeats(log_probabilities, drawn, number, size):
+    """Strikes out each token that would end a run of `size` tokens that its row has already.
+
+    Args:
+        log_probabilities: float32 (R, V) of the next token.
+        drawn: int32 (R, N), of which the first `number` are drawn.
+        number: int.
+        size: 1 or more.
+
+    Returns:
+        float32 (R, V).
+    """
+    count, room = drawn.shape[0] or ops.shape(drawn)[0], ops.shape(drawn)[1]
+    places = ops.arange(room)
+    repeats = ops.logical_and(places >= size - 1, places < number)[None]  # (1 or R, N): the token there may not come
+    for distance in range(1, size):
+        last = ops.take(drawn, ops.maximum(number - distance, 0), axis=1)[:, None]
+        repeats = ops.logical_and(repeats, ops.roll(drawn, distance, axis=1) == last)
+    # Token 0 never comes: where nothing repeats it is the one that is struck out.
+    struck = ops.reshape(ops.where(repeats, drawn, 0), (-1, 1))
+    rows = ops.reshape(ops.repeat(ops.arange(count), room), (-1, 1))
+    return ops.scatter_update(log_probabilities, ops.concatenate([rows, struck], axis=1),
+                              ops.full((count * room,), NEVER, "float32"))

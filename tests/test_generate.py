@@ -108,7 +108,7 @@ def test_mistakes_are_one_line(gpt_run, classifier_run, pretrained_run, labelled
                             ([gpt_run, "a", "--tokens", "0"], "--tokens must be at least 1"),
                             ([gpt_run, "a", "--num-beams", "2", "--count", "2"], "one text for each beginning"),
                             ([gpt_run, "a", "--num-beams", "2", "--top-k", "5"], "draws nothing: leave out --stop"),
-                            ([gpt_run, "a", "--length-penalty", "2"], "is of the search of --num-beams"),
+                            ([gpt_run, "a", "--length-penalty", "2"], "are of the search of --num-beams"),
                             ([pretrained_run, "a"], "a run to take here is a GPT")):
         assert main(["generate", *map(str, arguments)]) == 2
         error = capsys.readouterr().err

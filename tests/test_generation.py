@@ -9,7 +9,7 @@ from keras import ops
 
 from models import gpt, heads
 from models.config import TransformerConfig
-from models.generation import Sampling, beam_search, choose, sample
+from models.generation import Beams, Sampling, beam_search, choose, sample
 from tests.test_models import randomise
 
 V, STOP = 5, 1
@@ -60,8 +60,8 @@ def cut(row):
 def test_a_wide_beam_finds_the_best_texts(seed, length_penalty):
     decoder, room, num_beams = Markov(seed), 4, 200
     logits, state = decoder.start([2, 3])
-    found, scores = beam_search(decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                                forbidden=FORBIDDEN, stop_id=STOP)
+    found, scores = beam_search(decoder, logits, state, room, Beams(num_beams, length_penalty), forbidden=FORBIDDEN,
+                                stop_id=STOP)
     for row, first in enumerate((2, 3)):
         texts = {text: score / ((5 + len(text)) / 6) ** length_penalty
                  for text, score in enumerate_texts(decoder, first, room).items()}
@@ -73,23 +73,28 @@ def test_a_wide_beam_finds_the_best_texts(seed, length_penalty):
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.5])
 @pytest.mark.parametrize("num_beams", [2, 3])
-def test_a_narrow_beam_keeps_the_best_of_each_step(num_beams, length_penalty):
+@pytest.mark.parametrize("size", [0, 2, 3])
+def test_a_narrow_beam_keeps_the_best_of_each_step(num_beams, length_penalty, size):
     def rank(hypothesis):
         text, total = hypothesis
         return -total / ((5 + len(text)) / 6) ** length_penalty
 
+    def is_new(text):
+        return not size or text[-size:] not in [text[start : start + size] for start in range(len(text) - size)]
+
     for seed in range(5):
-        decoder, room = Markov(seed), 6
+        decoder, room = Markov(seed), 9
         logits, state = decoder.start([2, 3])
-        found, _ = beam_search(decoder, logits, state, room, num_beams=num_beams, length_penalty=length_penalty,
-                               forbidden=FORBIDDEN, stop_id=STOP)
+        found, _ = beam_search(decoder, logits, state, room, Beams(num_beams, length_penalty, size), forbidden=FORBIDDEN,
+                               stop_id=STOP)
         table = log_probabilities(decoder)
         for row, first in enumerate((2, 3)):
             beam = [((), 0.0)]
             for _ in range(room):
                 finished = [one for one in beam if STOP in one[0]]
                 longer = [((*text, token), total + table[(first, *text)[-1], token])
-                          for text, total in beam if STOP not in text for token in range(1, V)]
+                          for text, total in beam if STOP not in text for token in range(1, V)
+                          if is_new((*text, token))]
                 beam = sorted(finished + longer, key=rank)[:num_beams]
             assert [cut(text) for text in np.asarray(found)[row]] == [text for text, _ in beam]
 
@@ -98,7 +103,7 @@ def test_one_beam_is_greedy_and_both_stop():
     decoder = Markov(1)
     logits, state = decoder.start([2, 3])
     options = {"forbidden": FORBIDDEN, "stop_id": STOP}
-    beam, _ = beam_search(decoder, logits, state, 6, num_beams=1, length_penalty=0.0, **options)
+    beam, _ = beam_search(decoder, logits, state, 6, Beams(1, 0.0), **options)
     greedy = sample(decoder, logits, state, NOTHING, np.zeros((2, 6), np.float32), Sampling(temperature=0), **options)
     np.testing.assert_array_equal(np.asarray(beam)[:, 0], greedy)
     best = np.where(FORBIDDEN, -np.inf, decoder.table.numpy()).argmax(axis=1)
@@ -174,10 +179,12 @@ def test_the_ends_of_the_distribution_are_tokens_too():
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0},
-                                   {"top_p": 1.1}, {"repetition_penalty": 0}])
+                                   {"top_p": 1.1}, {"repetition_penalty": 0}, {"num_beams": 0}, {"length_penalty": -1},
+                                   {"no_repeat_ngram_size": -1}])
 def test_impossible_settings(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
-        Sampling(**wrong)
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        (Sampling if hasattr(Sampling, name) else Beams)(**wrong)
 
 
 def test_a_row_is_the_same_in_every_company_and_inside_a_graph():
@@ -202,11 +209,10 @@ def test_a_row_is_the_same_in_every_company_and_inside_a_graph():
         beginning = beginnings[row][beginnings[row] > 0]
         np.testing.assert_array_equal(graph(beginning[None], uniform[row : row + 1])[0], together[row])
     logits, state = decoder.start(beginnings, room=10)
-    first, scores = beam_search(decoder, logits, state, 10, num_beams=3, length_penalty=1.0, forbidden=forbidden, stop_id=stop)
+    first, scores = beam_search(decoder, logits, state, 10, Beams(3, 1.0), forbidden=forbidden, stop_id=stop)
     for row in range(3):
         logits, state = decoder.start(beginnings[row][beginnings[row] > 0][None], room=10)
-        alone, _ = beam_search(decoder, logits, state, 10, num_beams=3, length_penalty=1.0, forbidden=forbidden,
-                               stop_id=stop)
+        alone, _ = beam_search(decoder, logits, state, 10, Beams(3, 1.0), forbidden=forbidden, stop_id=stop)
         np.testing.assert_array_equal(alone[0], first[row])
         for text, score in zip(np.asarray(first)[row], np.asarray(scores)[row]):  # what a pass over the whole row says
             whole = np.array([[*beginnings[row][beginnings[row] > 0], *cut(text)]])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models import bert, seq2seq
 from models.config import TransformerConfig
-from models.generation import beam_search
+from models.generation import Beams, beam_search
 from models.precision import computing_in
 from tests.test_models import documents, randomise, rows
 
@@ -98,8 +98,8 @@ def test_it_writes_in_half_precision(model, precision):
     for one in (model, short):
         decoder = seq2seq.Decoder(one, START)
         logits, state = decoder.start(tf.constant(rows([documents([9])])["token_ids"]), room=6)
-        found.append((logits, *beam_search(decoder, logits, state, 6, num_beams=3, length_penalty=1.0,
-                                           forbidden=np.arange(32) < 3, stop_id=STOP)))
+        found.append((logits, *beam_search(decoder, logits, state, 6, Beams(3, 1.0), forbidden=np.arange(32) < 3,
+                                           stop_id=STOP)))
     assert found[1][0].dtype == tf.float32
     np.testing.assert_allclose(found[1][0], found[0][0], atol=0.3)
     np.testing.assert_allclose(found[1][2], found[0][2], atol=0.3)
@@ -127,7 +127,7 @@ def test_it_learns_to_turn_texts_around():
     texts, inputs, _ = batch(50)
     decoder = seq2seq.Decoder(model, START)
     logits, state = decoder.start(tf.constant(inputs["token_ids"]), room=9)
-    found, _ = beam_search(decoder, logits, state, 9, num_beams=3, length_penalty=1.0,
-                           forbidden=np.isin(np.arange(16), [0, 1, 2, 4]), stop_id=STOP)
+    found, _ = beam_search(decoder, logits, state, 9, Beams(3, 1.0), forbidden=np.isin(np.arange(16), [0, 1, 2, 4]),
+                           stop_id=STOP)
     found = [row[(row != 0) & (row != STOP)].tolist() for row in found.numpy()[:, 0]]
     assert sum(one == text[::-1] for one, text in zip(found, texts)) >= 48

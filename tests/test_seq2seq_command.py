@@ -16,6 +16,7 @@ from app.predict import predict
 from app.seq2seq import seq2seq
 from app.text_scores import text_scores
 from app.writer import load_writer
+from models.generation import Beams
 
 PAIRS = {"the film was good": "Der Film war gut", "the book was good": "Das Buch war gut", "a red house": "Ein rotes Haus",
          "我喜欢电影": "I like films", "我喜欢书": "I like books", "two dogs run": "Zwei Hunde laufen",
@@ -65,13 +66,13 @@ def test_evaluate_scores_what_is_written(run, files):
 
 
 def test_an_export_writes_what_the_run_writes(run, tmp_path):
-    operations = export(run, to=tmp_path / "1", num_beams=3)
+    operations = export(run, to=tmp_path / "1", num_beams=3, no_repeat_ngram_size=3)
     assert not any(name.startswith("Xla") for name in operations)
     signature = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
     texts = [*PAIRS, "", "unseen words", "Das Haus ist rot", "long " * 100]  # the third in the target's language
     for some in (texts, texts[:1]):
         written = [text.decode() for text in signature(text=tf.constant(some))["text_written"].numpy()]
-        assert written == load_writer(run).write(some, 3, 1.0)
+        assert written == load_writer(run).write(some, Beams(3, 1.0, 3))
     assert signature(text=tf.constant([], tf.string))["text_written"].shape == (0,)
     assert export(run, to=tmp_path / "2", int8=True)  # verified inside against the rounded run
 
