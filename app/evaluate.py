@@ -77,7 +77,8 @@ def evaluate(
                    answer_column=(answer_column, "span"), pair_column=(pair_column, "classifier"),
                    label_column=(label_column, "classifier"),
                    bootstrap_samples=(bootstrap_samples, "classifier"), seed=(seed, "classifier"),
-                   target_column=(target_column, "seq2seq", "extractor"), **{name: (value, "seq2seq") for name, value in search.items()})
+                   target_column=(target_column, "seq2seq", "extractor"),
+                   **{name: (value, "seq2seq") for name, value in search.items()})
     identity = {"data": list(data), "text_column": text_column}
     if kind == "causal_lm":
         identity |= {"whole_files": whole_files}

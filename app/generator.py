@@ -136,8 +136,8 @@ class Generator:
 
     @functools.cached_property
     def search(self):
-        """`search(num_tokens, beams)` → a function of beginnings, int32 (B, n), to the most
-        probable tokens after each that a beam finds, int32 (B, num_tokens), 0 after the end."""
+        """`search(num_tokens, beams)` → a function of beginnings, int32 (B, n), to the most probable tokens after
+        each that a beam finds, int32 (B, num_tokens), 0 after the end."""
         @functools.cache
         def graph(num_tokens, beams):
             @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)

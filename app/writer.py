@@ -72,8 +72,8 @@ class Writer:
 
     @functools.cached_property
     def graph(self):
-        """`graph(beams)` → a function of sources as token ids, int32 (B, S), `[CLS] … [SEP]`, padded
-        with 0, to texts, tf.string (B,). It is traced once and lives as long as the writer."""
+        """`graph(beams)` → a function of sources as token ids, int32 (B, S), `[CLS] … [SEP]`, padded with 0, to
+        texts, tf.string (B,). It is traced once and lives as long as the writer."""
         return functools.cache(lambda beams: tf.function(
             lambda token_ids: self._search(token_ids, beams), [tf.TensorSpec([None, None], tf.int32)], autograph=False))
 
