@@ -17,7 +17,8 @@ from starlette.routing import Route
 
 from app.batching_queue import QueueFull
 from app.http_errors import HANDLERS, busy
-from app.json_tensors import BadInput, read_request, write_answer
+from app.json_answers import write_answer
+from app.json_tensors import BadInput, read_request
 from app.openapi import description
 from app.served_models import watch
 from app.service_metrics import observed

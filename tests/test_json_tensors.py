@@ -8,7 +8,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.json_tensors import Asked, BadInput, read_request, write_answer
+from app.json_answers import write_answer
+from app.json_tensors import Asked, BadInput, read_request
 from app.loaded_version import Signature
 from app.service_settings import Limits
 
