@@ -60,12 +60,17 @@ def cleaned(texts):
     return texts
 
 
-def _segmented(ids, sequence_length, segment_length):
-    """Each row of ids as one or more segments, all of them together at most `sequence_length` long."""
+def segment_room(sequence_length, segment_length):
+    """How many ids of a text have room in a segment and in a row, and how many of these are the text's first ones."""
     inside = min(segment_length, sequence_length) - 2
     segments, rest = divmod(sequence_length, inside + 2)
     room = segments * inside + max(0, rest - 2)
-    head = int(room * HEAD_SHARE)
+    return inside, room, int(room * HEAD_SHARE)
+
+
+def _segmented(ids, sequence_length, segment_length):
+    """Each row of ids as one or more segments, all of them together at most `sequence_length` long."""
+    inside, room, head = segment_room(sequence_length, segment_length)
     ids = tf.concat([ids[:, :head], ids[:, head:][:, head - room :]], axis=1)
     number = tf.maximum(-(-ids.row_lengths() // inside), 1)  # segments of each row; an empty text is one
     # The ids in the order they have; each row's are cut after every `inside`, the rest of it at its end.

@@ -19,6 +19,7 @@ from data.duplicates import (BINS, MINIMUM_SHINGLES, SHINGLE, equal_twins, exact
 
 _BATCH_CHARACTERS = 1 << 16  # compared at once: signatures take 18 ns a character, with 2**18 24
 _EXAMPLES = 5
+MINIMUM_CHARACTERS = 2  # a shorter text counts as empty
 
 
 class Documents:
@@ -83,8 +84,7 @@ class Corpus:
 
 def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] = (),
                  validation: Iterable[str] | None = None, validation_share: float = 0.01,
-                 near_duplicates: float = 0.8, minimum_characters: int = 2,
-                 progress: Callable[[int], None] | None = None) -> Corpus:
+                 near_duplicates: float = 0.8, progress: Callable[[int], None] | None = None) -> Corpus:
     """Reads texts into a corpus.
 
     Args:
@@ -99,7 +99,6 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
         near_duplicates: the Jaccard index of shingles, over 0.5, from which on two texts are nearly equal
             (see `data.duplicates`); 1 = texts go only when they are equal but for case and whitespace. Texts
             of fewer than MINIMUM_SHINGLES shingles are only compared so.
-        minimum_characters: a shorter text counts as empty.
         progress: called with the number of characters read since the last call.
 
     Raises:
@@ -113,7 +112,7 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
     spool = folder / "documents.utf8"
     try:
         with open(spool, "wb") as file:
-            index = _Index(file, minimum_characters, progress)
+            index = _Index(file, progress)
             held_out_counts = index.add(held_out)
             first = len(index.hashes)
             if validation is not None:
@@ -152,8 +151,8 @@ def build_corpus(texts: Iterable[str], folder: Path, *, held_out: Iterable[str] 
 class _Index:
     """Spools texts; keeps of each its size, a hash, a signature and whether it is long enough to compare signatures."""
 
-    def __init__(self, file: BinaryIO, minimum_characters: int, progress: Callable[[int], None] | None):
-        self.file, self.minimum_characters, self.progress = file, minimum_characters, progress
+    def __init__(self, file: BinaryIO, progress: Callable[[int], None] | None):
+        self.file, self.progress = file, progress
         self.sizes, self.hashes = array("Q"), array("Q")
         self.signatures, self.comparable = bytearray(), bytearray()
 
@@ -162,7 +161,7 @@ class _Index:
         counts = Counter(read=0, empty=0, characters=0)
         for batch in in_batches(texts, _BATCH_CHARACTERS):
             characters = sum(map(len, batch))
-            kept = [text for text in batch if len(text) >= self.minimum_characters]
+            kept = [text for text in batch if len(text) >= MINIMUM_CHARACTERS]
             counts.update(read=len(batch), empty=len(batch) - len(kept), characters=characters)
             encoded = [text.encode() for text in kept]
             self.sizes.extend(map(len, encoded))

@@ -73,8 +73,8 @@ def read_file(path: Path, skipped: SkippedRows, header_names: Sequence[str], *,
     .csv (separated by commas, or by ; or tabs if the header is) and .tsv: the first line is the header when
     one of `header_names` stands in it; otherwise it is data and the columns are column_1, column_2 …. Values
     are the file's characters: a label 1 is "1". In a .tsv a line is a row and quotes around a field are
-    optional. .jsonl and .parquet: numbers become text, null becomes "", a list of texts or numbers its lines; other lists
-    and objects are left out.
+    optional. .jsonl and .parquet: numbers become text, null becomes "", a list of texts its lines, in a .jsonl one of
+    numbers too; other lists and objects are left out.
 
     Args:
         alone: it is the only file of its source; of several, an empty one is only counted.
@@ -231,7 +231,9 @@ def _parquet_rows(path: Path, skipped: SkippedRows) -> Iterator[Row]:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        flat = [field.name for field in file.schema_arrow if not pyarrow.types.is_nested(field.type)]
+        lists_of_texts = [pyarrow.list_(pyarrow.string()), pyarrow.large_list(pyarrow.large_string())]
+        flat = [field.name for field in file.schema_arrow
+                if not pyarrow.types.is_nested(field.type) or field.type in lists_of_texts]
         number = 0
         for batch in file.iter_batches(batch_size=1024, columns=flat):
             for record in batch.to_pylist():

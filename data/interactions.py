@@ -116,9 +116,9 @@ def _columns(row, named, required):
     for role, candidates in CANDIDATES.items():
         try:
             columns[role] = find_column(row, named.get(role), candidates, role)
-        except ValueError as error:
+        except ValueError:
             if role in required:
-                raise ValueError(f"{row.place}: {error}") from None
+                raise
     return columns
 
 

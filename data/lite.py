@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from data.batching import HEAD_SHARE
+from data.batching import segment_room
 from data.tokenizer import CLS, SEP
 from data.words import lite_operations
 
@@ -35,10 +35,7 @@ def encode_lite(tokenizer, text, pair, sequence_length, segment_length):
 
 def _segmented(ids, sequence_length, segment_length):
     """Ids int32 (T,) and the special tokens around each segment: where they stand in the row, and all of them."""
-    inside = min(segment_length, sequence_length) - 2
-    segments, rest = divmod(sequence_length, inside + 2)
-    room = segments * inside + max(0, rest - 2)
-    head = int(room * HEAD_SHARE)
+    inside, room, head = segment_room(sequence_length, segment_length)
     ids = tf.concat([ids[:head], ids[head:][head - room :]], 0)
     count = tf.size(ids)
     segment = tf.range(tf.maximum(-(-count // inside), 1))  # an empty text is one

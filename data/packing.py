@@ -98,6 +98,9 @@ def pack_documents(documents, tokenizer, path, sequence_length, progress=None):
 
     Returns:
         (rows written, np.int64 (V,): how often each id was written, special tokens not counted).
+
+    Raises:
+        ValueError: the documents have no token.
     """
     writer = RowWriter(path, sequence_length, tokenizer.vocabulary_size)
     counts = np.zeros(tokenizer.vocabulary_size, np.int64)
@@ -111,6 +114,9 @@ def pack_documents(documents, tokenizer, path, sequence_length, progress=None):
         if progress:
             progress(len(splits) - 1)
     writer.close()
+    if not writer.num_rows:
+        raise ValueError("texts must hold something that can be seen. Received: not one token for "
+                         f"{Path(path).name}; give more texts")
     return writer.num_rows, counts
 
 

@@ -33,11 +33,8 @@ def read_pairs(sources, skipped, *, text_column=None, target_column=None):
         columns = None
         for row in table:
             if columns is None:
-                try:
-                    columns = (find_column(row, text_column, TEXT_COLUMNS, "text"),
-                               find_column(row, target_column, TARGET_COLUMNS, "target"))
-                except ValueError as error:
-                    raise ValueError(f"{row.place}: {error}") from None
+                columns = (find_column(row, text_column, TEXT_COLUMNS, "text"),
+                           find_column(row, target_column, TARGET_COLUMNS, "target"))
                 if columns[0] == columns[1]:
                     raise ValueError(f"{row.place}: text and target must be two columns. Received: {columns[0]} for "
                                      f"both, of {', '.join(row)}; name them with --text-column and --target-column")

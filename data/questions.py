@@ -90,8 +90,8 @@ def _squad_rows(source):
                 for question in paragraph["qas"]:
                     # Of version 2.0, answers that look right and are not have a name of their own, "plausible_answers".
                     answers = [(str(answer["text"]), _sure_start(answer)) for answer in question["answers"]]
-                    yield (f"{source}: question {question.get('id', '')}", str(article.get("title", "")),
-                           str(question["question"]), str(paragraph["context"]),
+                    yield (f"{source}: question {question.get('id', '')}", str(article.get("title") or ""),
+                           str(question["question"] or ""), str(paragraph["context"] or ""),
                            [] if question.get("is_impossible") else answers)
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, RecursionError, gzip.BadGzipFile,
             zlib.error) as error:
@@ -114,10 +114,7 @@ def _table_rows(source, skipped, question_column, context_column, answer_column)
         columns = None
         for row in table:
             if columns is None:
-                try:
-                    columns = [find_column(row, *one) for one in wanted]
-                except ValueError as error:
-                    raise ValueError(f"{row.place}: {error}") from None
+                columns = [find_column(row, *one) for one in wanted]
             question, context, answer = (row.get(column) or "" for column in columns)
             start = row.get(START_COLUMN, "").strip()
             yield row.place, "", question, context, [(answer, int(start) if start.isdecimal() else None)]
@@ -165,7 +162,7 @@ def learnable(questions, skipped):
 
 
 def split(questions, most, seed):
-    """Holds out a twentieth of the questions, or as many as `most`, by whole articles.
+    """Holds out a twentieth of the questions, or as many as `most`, by whole articles; one at least, then the smallest.
 
     Returns:
         (those to train on, those held out).
@@ -180,9 +177,9 @@ def split(questions, most, seed):
     counts = {article: 0 for article in articles}
     for question in questions:
         counts[question.article] += 1
-    held_out, room = set(), min(most, len(questions) / 20)
+    held_out, room = set(), max(min(most, len(questions) / 20), min(counts.values()))
     for number in np.random.default_rng(seed).permutation(len(articles)):
-        if not held_out or counts[articles[number]] <= room:
+        if counts[articles[number]] <= room:
             held_out.add(articles[number])
             room -= counts[articles[number]]
     return tuple([question for question in questions if (question.article in held_out) == wanted]

@@ -6,11 +6,13 @@ A source is a file (.txt .csv .tsv .jsonl .parquet, all but the last also in .gz
 
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from data.duplicates import exact_hash, fold
 from data.files import SUFFIXES, Row, SkippedRows, file_kind, read_file
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "comment", "body", "document", "article", "message",
@@ -20,7 +22,7 @@ PAIR_COLUMNS = ("pair", "text_pair", "sentence2", "text_b", "hypothesis", "quest
                 "句子2", "文本2")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "topic", "intent", "rating",
                  "stars", "score", "标签", "类别", "分类", "情感")
-HEADINGS_LEFT_OUT = 10  # of so many rows one has the first heading alone
+HEADINGS_LEFT_OUT = 10  # of so many texts one has the first heading alone
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _LINE_END = re.compile("\r\n?")
@@ -65,8 +67,8 @@ def read_texts(sources: Sequence[str], skipped: SkippedRows, text_column: str | 
     counted in `skipped`.
 
     Args:
-        heading_columns: columns whose values stand above each text, a line each. Of every tenth row of a file those after
-            the first are left empty: a model learns to do without.
+        heading_columns: columns whose values stand above each text, a line each. Of a tenth of the texts those after the
+            first are left empty: a model learns to do without.
 
     Raises:
         FileNotFoundError, ValueError: as `read_tables`; a file has no text column.
@@ -81,20 +83,17 @@ def _texts_of(tables: Iterable[Iterator[Row]], skipped: SkippedRows, text_column
               heading_columns: Sequence[str]) -> Iterator[str]:
     for table in tables:
         column = None
-        for number, row in enumerate(table):
+        for row in table:
             if column is None:
-                try:
-                    column = find_column(row, text_column, TEXT_COLUMNS, "text")
-                    headings = [find_column(row, name, (), "heading") for name in heading_columns]
-                except ValueError as error:
-                    raise ValueError(f"{row.place}: {error}") from None
+                column = find_column(row, text_column, TEXT_COLUMNS, "text")
+                headings = [find_column(row, name, (), "heading") for name in heading_columns]
             if column not in row:
                 skipped.add(f"no text in the column {column}", row.place)
                 continue
             text = clean_text(row[column])
             if text and headings:
                 values = [" ".join(clean_text(row.get(name, "")).split()) for name in headings]
-                if number % HEADINGS_LEFT_OUT == 0:
+                if exact_hash(fold(text)) % HEADINGS_LEFT_OUT == 0:  # the same wherever the text stands, held out or not
                     values[1:] = [""] * (len(values) - 1)
                 text = "\n".join([*values, text])
             yield text
@@ -106,7 +105,7 @@ def find_column(columns: Collection[str], wanted: str | None, candidates: Sequen
     The only column of a source is its text, whatever its name.
 
     Args:
-        columns: the names there are (a row will do).
+        columns: the names there are; or a row, whose place the message then has.
         role: what the column holds ("text", "label" …), for the message.
 
     Raises:
@@ -122,7 +121,8 @@ def find_column(columns: Collection[str], wanted: str | None, candidates: Sequen
         return next(iter(columns))
     rule = (f"there must be a column {wanted} for the {role}" if wanted
             else f"the {role} column must be found by its name or be named")
-    raise ValueError(f"{rule}. Received the columns: {', '.join(columns)}")
+    place = f"{columns.place}: " if isinstance(columns, Row) else ""
+    raise ValueError(f"{place}{rule}. Received the columns: {', '.join(columns)}")
 
 
 def clean_text(text: str) -> str:
@@ -141,9 +141,11 @@ def find_paths(source: str) -> list[Path]:
 
     Raises:
         FileNotFoundError: nothing is there.
-        ValueError: something is there, but no file of a kind that can be read.
+        ValueError: something is there, but no file of a kind that can be read; the source is empty.
     """
-    path = Path(source).expanduser()
+    if not source:  # to pathlib it is the folder where we are
+        raise ValueError("a source must have a name. Received: an empty one")
+    path = Path(os.path.expanduser(source))  # pathlib's own has no words for a user whom nobody knows
     if path.is_file():
         if file_kind(path) is None:
             raise ValueError(f"a file to read must end in {_kinds()}. Received: {source}")
@@ -214,7 +216,7 @@ def _read_tfds(name_and_split: str) -> Iterator[Row]:
         raise ValueError("tfds:NAME must be one of tensorflow_datasets' text sets. "
                          f"Received: {name}") from None
     except (OSError, ImportError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"tfds:{name_and_split} cannot be downloaded or read: {reason}") from error
     features = builder.info.features
     for number, example in enumerate(tfds.as_numpy(dataset), 1):

@@ -97,14 +97,9 @@ def read_examples(sources, task, skipped, *, text_column=None, pair_column=None,
 
 def _columns(row, text_column, pair_column, label_column):
     """The names of the columns with text, label and, if asked for, pair."""
-    try:
-        columns = [find_column(row, text_column, TEXT_COLUMNS, "text"),
-                   find_column(row, label_column, LABEL_COLUMNS, "label")]
-        if pair_column:
-            columns.append(find_column(row, pair_column, (), "pair"))
-    except ValueError as error:
-        raise ValueError(f"{row.place}: {error}") from None
-    return columns
+    columns = [find_column(row, text_column, TEXT_COLUMNS, "text"),
+               find_column(row, label_column, LABEL_COLUMNS, "label")]
+    return [*columns, find_column(row, pair_column, (), "pair")] if pair_column else columns
 
 
 def without_duplicates(examples):
@@ -120,6 +115,13 @@ def without_duplicates(examples):
         labels_of.setdefault(key, set()).add(int(examples.labels[number]))
     kept = [number for key, number in first.items() if len(labels_of[key]) == 1]
     return examples.take(np.array(kept, np.int64)), len(examples) - len(kept)
+
+
+def without(examples, others):
+    """The examples whose text, or pair of texts, is none of other examples'."""
+    known = set(zip(others.texts, others.pairs or others.texts))
+    keys = zip(examples.texts, examples.pairs or examples.texts)
+    return examples.take(np.array([number for number, key in enumerate(keys) if key not in known], np.int64))
 
 
 def split(examples, share, seed=0):

@@ -174,8 +174,8 @@ def _segmented(words: Counter, for_bag: bool) -> Counter:
     step = 1 + sum(map(len, runs)) // MOST_SEGMENTED_CHARACTERS
     for run in runs[::step]:
         for part in CHINESE.split(run):
-            pieces = jieba.cut(part) if CHINESE.match(part) else [part]
-            segmented.update({piece: step * words[run] for piece in pieces if piece})
+            for piece in jieba.cut(part) if CHINESE.match(part) else filter(None, [part]):
+                segmented[piece] += step * words[run]
     return segmented
 
 

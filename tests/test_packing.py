@@ -117,6 +117,7 @@ def test_documents_are_encoded_packed_and_counted(tmp_path, tokenizer, monkeypat
     assert counts[[CLS, SEP, PAD]].sum() == 0
 
 
-def test_a_corpus_without_text_gives_no_rows(tmp_path, tokenizer):
-    num_rows, counts = pack_documents([""], tokenizer, tmp_path / "rows", 32)
-    assert num_rows == 0 and counts.sum() == 0
+def test_a_corpus_without_a_token_is_refused(tmp_path, tokenizer):
+    for nothing in ([], [""], ["\u200b\u200b"]):
+        with pytest.raises(ValueError, match="Received: not one token for train.rows"):
+            pack_documents(nothing, tokenizer, tmp_path / "train.rows", 32)

@@ -25,7 +25,7 @@ def test_squads_json(tmp_path, name):
         asked(" Where was she born? ", ("Paris", {"answer_start": 25}), (" in Paris", {"answer_start": 21})),
         asked("Where is Bob?", is_impossible=True, plausible_answers=[{"text": "Rome", "answer_start": 56}]),
         asked("Who?", ("Berta", {"answer_start": 0}), ("Anna", {"answer_start": 7})),
-        asked("", ("Anna", {"answer_start": 0})))).encode()
+        asked("", ("Anna", {"answer_start": 0})), asked(None, ("Anna", {"answer_start": 0})))).encode()
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     skipped = SkippedRows(10)
@@ -33,7 +33,7 @@ def test_squads_json(tmp_path, name):
     assert first == Question("Where was she born?", TEXT, ("Paris", "in Paris"), (25, 30), "Anna")
     assert second == Question("Where is Bob?", TEXT, (), None, "Anna")
     assert third.answers == ("Berta", "Anna") and third.span == (0, 4)
-    assert skipped.counts == {"no question": 1} and str(path) in str(skipped)
+    assert skipped.counts == {"no question": 2} and str(path) in str(skipped)
 
 
 def test_a_start_is_trusted_where_it_is_right_and_sure(tmp_path):
@@ -98,5 +98,8 @@ def test_articles_are_held_out_as_a_whole():
     assert not {question.article for question in first} & {question.article for question in held_out}
     assert len(split(questions, 10, seed=0)[1]) == 10 and split(questions, 10, seed=1)[1] != split(questions, 10, seed=0)[1]
     assert [len(part) for part in split(questions[:2], 1000, seed=0)] == [1, 1]
+    uneven = [Question(f"{number}?", "text", (), None, "big" if number < 95 else "small") for number in range(100)]
+    for seed in range(4):
+        assert {question.article for question in split(uneven, 1000, seed)[1]} == {"small"}
     with pytest.raises(ValueError, match="2 questions about 1 of them"):
         split(questions[:1] * 2, 1000, seed=0)

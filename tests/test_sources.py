@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.decoding import find_encoding
+from data.files import Row
 from data.sources import (LABEL_COLUMNS, TEXT_COLUMNS, SkippedRows, clean_text, find_column, fingerprint,
                           read_tables, read_texts)
 
@@ -49,9 +50,20 @@ def test_the_kinds_of_tables_give_the_same_rows(tmp_path, name):
         write(path, "".join(json.dumps({**row, "label": int(row["label"])}) + "\n" for row in TABLE))
     else:
         pyarrow.parquet.write_table(pyarrow.table({
-            "text": [row["text"] for row in TABLE], "label": [1, 0], "tokens": [["good"], ["bad"]]}), path)
+            "text": [row["text"] for row in TABLE], "label": [1, 0], "vectors": [[[0.5]], [[1.5]]],
+            "more": [{"a": 1}, {"a": 2}]}), path)
     rows, skipped = rows_of(path)
     assert rows == TABLE and skipped.total == 0
+
+
+def test_lists_of_texts_are_lines(tmp_path):
+    write(tmp_path / "a.jsonl", '{"poem": ["春眠不觉晓", "处处闻啼鸟"]}\n')
+    for name, kind in (("a", pyarrow.string()), ("b", pyarrow.large_string())):
+        lists = (pyarrow.list_ if name == "a" else pyarrow.large_list)(kind)
+        table = pyarrow.table({"poem": pyarrow.array([["春眠不觉晓", "处处闻啼鸟"]], lists)})
+        pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    for name in ("a.jsonl", "a.parquet", "b.parquet"):
+        assert rows_of(tmp_path / name)[0] == [{"poem": "春眠不觉晓\n处处闻啼鸟"}], name
 
 
 def test_a_row_knows_its_place(tmp_path):
@@ -213,7 +225,8 @@ def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path):
     ("missing.txt", FileNotFoundError, "which does not exist"),
     ("no*.txt", FileNotFoundError, "match at least"),
     ("a.doc", ValueError, "end in .txt"), ("a.parquet.gz", ValueError, "end in .txt"),
-    ("*.doc", ValueError, "end in .txt"),
+    ("*.doc", ValueError, "end in .txt"), ("", ValueError, "must have a name"),
+    ("~nobody-of-that-name/a.txt", FileNotFoundError, "which does not exist"),
     ("empty", ValueError, "must hold files"), ("sample:nope", ValueError, "reviews-en, reviews-zh"),
     ("sample:sms:dev", ValueError, "train, validation, test")])
 def test_a_source_that_is_none_is_an_error_before_reading(tmp_path, monkeypatch, source, error, message):
@@ -235,6 +248,8 @@ def test_find_column():
             (["only"], None, "label"), (["a", "text"], "b", "text"), (["a", "b"], None, "text")]:
         with pytest.raises(ValueError, match=f"{role}.* Received the columns: {', '.join(columns)}"):
             find_column(columns, wanted, LABEL_COLUMNS, role)
+    with pytest.raises(ValueError, match="^a.csv:2: the label column must be found"):
+        find_column(Row({"only": "x"}, "a.csv:2"), None, LABEL_COLUMNS, "label")
 
 
 def test_clean_text():

@@ -1,5 +1,7 @@
 """Training: determinism, order and limits of the vocabulary, errors, words of Chinese."""
 
+from collections import Counter
+
 import pytest
 
 from data import vocabulary
@@ -77,6 +79,12 @@ def test_a_bag_gets_chinese_characters_and_whole_words_seen_once():
     pieces = set(tokenizer.vocabulary)
     assert {"▁unforgettable", "电", "影"} <= pieces and "电影" not in pieces
     assert tokenizer.decode(tokenizer.encode(["这是电影"])).numpy()[0].decode() == "这是电影"
+
+
+def test_every_occurrence_of_a_word_counts():
+    words = Counter({"我的书和你的书，书": 10, "▁a": 3})
+    counts = vocabulary._segmented(words, for_bag=False)
+    assert (counts["书"], counts["的"], counts["和"], counts["▁a"]) == (30, 20, 10, 3) and not counts[""]
 
 
 def test_only_a_sample_of_chinese_is_segmented(monkeypatch):
