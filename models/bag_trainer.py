@@ -151,6 +151,6 @@ def row_rates(rows, labels, weights, table_sizes):
         shares = (counts + prior[present]) / (occurrences[:, None] + 1)
         rates.append((shares * np.log(shares / prior[present])).sum(axis=1))
         total += rates[-1] @ occurrences
-    total = max(total, np.finfo(float).tiny)  # 0 when no row says anything
-    scale = (1 - SHARED_RATE) * len(rows) * weights.sum() / total
+    # But for rounding 0 when no row says anything.
+    scale = (1 - SHARED_RATE) * len(rows) * weights.sum() / total if total > 1e-9 * weights.sum() else 0.0
     return [(SHARED_RATE + scale * table).astype(np.float32) for table in rates]

@@ -57,14 +57,15 @@ def transformer_config(size, *, vocabulary_size, sequence_length, num_layers=Non
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}. Received: {size}")
     named_layers, named_width, named_heads = SIZES[size]
-    width = hidden_dim or named_width
+    width = named_width if hidden_dim is None else hidden_dim
+    # Heads of 64 as in every named size, unless the width does not allow it.
+    heads = named_heads if width == named_width else max(1, width // 64)
     return TransformerConfig(
         vocabulary_size=vocabulary_size,
         hidden_dim=width,
-        num_layers=num_layers or named_layers,
-        # Heads of 64 as in every named size, unless the width does not allow it.
-        num_heads=num_heads or (named_heads if width == named_width else max(1, width // 64)),
-        intermediate_dim=intermediate_dim or 4 * width,
+        num_layers=named_layers if num_layers is None else num_layers,
+        num_heads=heads if num_heads is None else num_heads,
+        intermediate_dim=4 * width if intermediate_dim is None else intermediate_dim,
         sequence_length=sequence_length,
     )
 

@@ -10,8 +10,9 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
     """AdamW with a learning rate of its own for each depth (Howard & Ruder 2018, section 3.2, "discriminative").
 
     The head learns at the full rate, every layer below it at `decay` times the rate of the one above. Of an embedding
-    table only the rows that a batch has used move, and their moments: most of a large table costs nothing. Weights
-    decay at the full rate; biases, norms and embeddings do not.
+    table only the rows that a batch has used move, and their moments: most of a large table costs nothing. Its gradient
+    must have each row once, as `models.trainer.Trainer` makes it. Weights decay at the full rate; biases, norms and
+    embeddings do not.
     """
 
     def __init__(self, learning_rate, depths, decay=1.0, weight_decay=0.01):
@@ -32,8 +33,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         if not isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable, learning_rate)
             return
-        rows, places = tf.unique(gradient.indices)
-        gradient = tf.math.unsorted_segment_sum(gradient.values, places, tf.size(rows))
+        rows, gradient = gradient.indices, gradient.values
         momentum, velocity = self._momentums[number].value, self._velocities[number].value
         first = self.beta_1 * tf.gather(momentum, rows) + (1 - self.beta_1) * gradient
         second = self.beta_2 * tf.gather(velocity, rows) + (1 - self.beta_2) * gradient**2

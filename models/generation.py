@@ -114,7 +114,8 @@ def draw(decoder, logits, state, present, finished, uniform, sampling, *, forbid
     Returns:
         (int32 (B,) the tokens, 0 in finished rows; and for the next call logits, state, present, finished).
     """
-    token_ids = ops.where(finished, stop_id, choose(ops.where(forbidden, NEVER, logits), present, uniform, sampling))
+    logits = ops.where(forbidden, -float("inf"), logits)  # at any temperature
+    token_ids = ops.where(finished, stop_id, choose(logits, present, uniform, sampling))
     drawn = ops.where(finished, 0, token_ids)
     present = ops.logical_or(present, ops.cast(ops.one_hot(token_ids, logits.shape[-1]), "bool"))
     logits, state = decoder.step(state, token_ids)

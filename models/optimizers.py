@@ -37,11 +37,6 @@ class Muon(keras.optimizers.Muon):
     14.2 → 7.0, but 256 × 256 4.3 → 5.3: those stay with Keras.
     """
 
-    def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
-        # What an embedding gets from a batch is a row for each place that was read, a sum only once it is a tensor:
-        # Keras would square each of a row's parts, and a row that is read often would take far too large steps.
-        super()._adamw_update_step(ops.add(gradient, 0.0), variable, learning_rate, m, v)
-
     def zeropower_via_newtonschulz5(self, x, steps):
         """The nearest matrix with orthonormal rows or columns, roughly. x: float (m, n)."""
         rows, columns = x.shape

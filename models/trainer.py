@@ -34,8 +34,8 @@ class Budget:
     def __post_init__(self):
         if (self.steps is None) == (self.seconds is None):
             raise ValueError(f"give either steps or a time. Received: steps={self.steps}, seconds={self.seconds}")
-        if (self.steps or self.seconds or 0) <= 0:
-            raise ValueError(f"a budget must be above 0. Received: steps={self.steps}, seconds={self.seconds}")
+        if not 0 < (self.steps or self.seconds or 0) < math.inf:
+            raise ValueError(f"a budget must be above 0 and have an end. Received: steps={self.steps}, seconds={self.seconds}")
 
     def share(self, step, seconds):
         """The part of the budget that is spent; 1 or more = the training is over."""
@@ -232,11 +232,16 @@ def fast_precision():
 
 
 def _sum(gradients):
-    """The sum of one variable's gradients, of an embedding's rows if it is such."""
+    """The sum of one variable's gradients; of an embedding those rows that were read, each once.
+
+    TensorFlow gives a part for every time that a row was read: squared one by one, by a norm or by Adam, they would be
+    too little.
+    """
     if not isinstance(gradients[0], tf.IndexedSlices):
         return tf.add_n(gradients)
-    return tf.IndexedSlices(tf.concat([gradient.values for gradient in gradients], 0),
-                            tf.concat([gradient.indices for gradient in gradients], 0), gradients[0].dense_shape)
+    rows, places = tf.unique(tf.concat([gradient.indices for gradient in gradients], 0))
+    values = tf.concat([gradient.values for gradient in gradients], 0)
+    return tf.IndexedSlices(tf.math.unsorted_segment_sum(values, places, tf.size(rows)), rows, gradients[0].dense_shape)
 
 
 def _split(batch):

@@ -187,6 +187,15 @@ def test_impossible_settings(wrong):
         (Sampling if hasattr(Sampling, name) else Beams)(**wrong)
 
 
+@pytest.mark.parametrize("sampling", [Sampling(temperature=1e30), Sampling(repetition_penalty=1e-30)])
+def test_what_is_forbidden_never_comes(sampling):
+    decoder, count = Markov(), 1000
+    logits, state = decoder.start(np.full(count, 2))
+    drawn = sample(decoder, logits, state, np.ones((count, V), bool), np.random.default_rng(0).random((count, 1), np.float32),
+                   sampling, forbidden=np.arange(V) != 3, stop_id=STOP)
+    assert (np.asarray(drawn) == 3).all()
+
+
 def test_a_row_is_the_same_in_every_company_and_inside_a_graph():
     config = TransformerConfig(vocabulary_size=32, hidden_dim=16, num_layers=2, num_heads=2, intermediate_dim=24,
                                sequence_length=20)

@@ -318,6 +318,9 @@ def test_named_sizes_and_explicit_widths():
     config = transformer_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=320, num_layers=3)
     assert (config.num_layers, config.hidden_dim, config.num_heads, config.intermediate_dim) == (3, 320, 5, 1280)
     assert transformer_config("tiny", vocabulary_size=100, sequence_length=64, hidden_dim=16).num_heads == 1
+    for name in ("num_layers", "hidden_dim", "num_heads", "intermediate_dim"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1. Received: 0"):
+            transformer_config("tiny", vocabulary_size=100, sequence_length=64, **{name: 0})
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -117,22 +117,40 @@ def test_evaluation_counts_every_label_once():
     assert found["loss"] == pytest.approx(np.log(3), rel=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5])
-@pytest.mark.parametrize(("make", "batch"), [
+@pytest.mark.parametrize(("make", "some"), [
     (masked_lm_trainer, masked_lm_batch), (lambda: classifier_trainer(dropout=0.0), classifier_batch),
     (baseline_trainer, classifier_batch)])
-def test_halves_give_the_gradients_of_the_whole_batch(make, batch, rows):
-    trainer, batch = make(), {name: tf.constant(value) for name, value in batch(rows).items()}
+def test_halves_give_the_gradients_of_the_whole_batch(make, some):
+    trainer = make()
     randomise(trainer.model)
-    weight = np.random.default_rng(rows).random(batch["sample_weight"].shape, np.float32)
-    batch["sample_weight"] = tf.constant(weight)
-    loss, gradients = trainer._gradients(batch, 1.0)  # outside of a graph nothing is split
     graph = tf.function(trainer._gradients, [trainer._batch_signature(), tf.TensorSpec([])], autograph=False)
-    graph_loss, graph_gradients = graph(batch, 1.0)
-    assert float(loss) == pytest.approx(float(graph_loss), rel=1e-5)
-    for variable, one, other in zip(trainer.model.trainable_variables, gradients, graph_gradients, strict=True):
-        assert isinstance(one, tf.IndexedSlices) == isinstance(other, tf.IndexedSlices)  # only read rows are to move
-        np.testing.assert_allclose(*map(tf.convert_to_tensor, (one, other)), atol=2e-6, err_msg=variable.path)
+    for rows in (1, 2, 5):
+        batch = {name: tf.constant(value) for name, value in some(rows).items()}
+        weight = np.random.default_rng(rows).random(batch["sample_weight"].shape, np.float32)
+        batch["sample_weight"] = tf.constant(weight)
+        loss, gradients = trainer._gradients(batch, 1.0)  # outside of a graph nothing is split
+        graph_loss, graph_gradients = graph(batch, 1.0)
+        assert float(loss) == pytest.approx(float(graph_loss), rel=1e-5)
+        for variable, one, other in zip(trainer.model.trainable_variables, gradients, graph_gradients, strict=True):
+            assert isinstance(one, tf.IndexedSlices) == isinstance(other, tf.IndexedSlices)  # only read rows are to move
+            np.testing.assert_allclose(*map(tf.convert_to_tensor, (one, other)), atol=2e-6, err_msg=variable.path)
+
+
+@pytest.mark.parametrize("make", [lambda: classifier_trainer(dropout=0.0), baseline_trainer])
+def test_a_row_that_was_read_often_counts_by_the_sum_of_its_gradients(make):
+    batch = {name: tf.constant(value) for name, value in classifier_batch().items()}
+    batch["token_ids"] = batch["token_ids"] % 2 + 5
+    trainer, norms = make(), []
+    model = trainer.model
+    randomise(model)
+    with tf.GradientTape() as tape:
+        loss = keras.losses.sparse_categorical_crossentropy(
+            batch["labels"], model({name: batch[name] for name in model.input}, training=False), from_logits=True)
+        loss = tf.reduce_mean(loss)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    expected = math.sqrt(sum(np.sum(np.square(tf.convert_to_tensor(gradient))) for gradient in gradients))
+    trainer.run([batch], Budget(steps=1), lambda loss, norm: norms.append(norm))
+    assert norms == [pytest.approx(expected, rel=1e-4)]
 
 
 def test_gradients_are_clipped():
@@ -198,7 +216,8 @@ def test_rates_follow_the_schedule():
 
 @pytest.mark.parametrize(("values", "message"), [
     ({}, "either steps or a time"), ({"steps": 1, "seconds": 1.0}, "either steps or a time"),
-    ({"steps": 0}, "must be above 0"), ({"seconds": -1.0}, "must be above 0")])
+    ({"steps": 0}, "must be above 0"), ({"seconds": -1.0}, "must be above 0"),
+    ({"seconds": math.inf}, "have an end"), ({"seconds": math.nan}, "have an end")])
 def test_impossible_budgets(values, message):
     with pytest.raises(ValueError, match=message):
         Budget(**values)
