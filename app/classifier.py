@@ -36,7 +36,6 @@ class Classifier:
         task: "sentiment", "topic", "spam" or "classify".
         takes_pairs: it was trained on pairs of texts.
         sequence_length, segment_length: the longest row and the longest segment of it, in tokens.
-        folder: where it came from.
     """
 
     model: object
@@ -46,7 +45,6 @@ class Classifier:
     takes_pairs: bool
     sequence_length: int
     segment_length: int
-    folder: Path
 
     def probabilities(self, texts, pairs=None, progress=None):
         """The probability of each class for each text.
@@ -173,4 +171,4 @@ def load_classifier(folder):
     model = build_classifier(config)
     model.load_weights(folder / "classifier.weights.h5")
     return Classifier(model, Tokenizer.load(folder / "tokenizer.json"), tuple(config["label_names"]), config["task"],
-                      config["takes_pairs"], config["sequence_length"], config["segment_length"], folder)
+                      config["takes_pairs"], config["sequence_length"], config["segment_length"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from app.terminal import console
+from app.terminal import check_at_least, console
 
 TASKS = {  # task → (sample sets, classes it tells apart)
     "sentiment": ("reviews-en", "reviews-zh"),
@@ -39,6 +39,7 @@ def demo(*, to: Path = Path("demo"), pretrain_minutes: float = 1.5) -> dict:
         to: the folder for everything it makes.
         pretrain_minutes: how long to pretrain.
     """
+    check_at_least(0.01, pretrain_minutes=pretrain_minutes)
     from app.export import export
     from app.prepare import prepare
     from app.pretrain import pretrain

@@ -82,8 +82,7 @@ def export(
     """
     run, to, data = Path(run), Path(to), as_tuple(data)
     if to.exists():
-        other = to.with_name(f"2{to.suffix}")
-        raise ValueError(f"{to} exists: choose another name or version, such as {other}, or remove it first")
+        raise ValueError(f"--to must be new. Received: {to}, which exists: choose another name or version, or remove it")
     drawing = {"tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p,
                "repetition_penalty": repetition_penalty}
     search = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
@@ -106,6 +105,10 @@ def export(
     check_at_least(1, tokens=drawing["tokens"])
 
     load_tensorflow()
+    from app.saved_model import listing, write_saved_model
+
+    if not is_lite:
+        listing(to)  # a models.config that cannot be read is an error before the work
     if data:
         from app.classifier import load_classifier
         from app.classifier_scores import read_labelled
@@ -120,8 +123,6 @@ def export(
 
         operations = write_lite(to, servable, int8)
     else:
-        from app.saved_model import write_saved_model
-
         operations = write_saved_model(to, servable)
     size = sum(path.stat().st_size for path in [to, *to.rglob("*")] if path.is_file())
     parameters = servable.about["parameters"]

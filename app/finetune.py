@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
+from app.terminal import (as_tuple, check_at_least, check_learning_rate, check_share, console, load_tensorflow,
+                          progress_bar, warn)
 
 VOCABULARY_SIZES = {"encoder": 8192, "committee": 8192, "baseline": 30_000}
 
@@ -68,7 +69,7 @@ def finetune(
         pair_column: the column that holds the second text, for pairs.
         label_column: the column that holds the label; found by its name if not given.
         sequence_length: the longest text in tokens; of a longer one the beginning and the end are read. It may exceed
-            the backbone's: the text is then read in several segments.
+            the backbone's: the text is then read in several segments. A pair is one segment.
         num_epochs: passes over the data.
         minimum_steps: with few labels, repeat the passes up to this many steps; 300, of the baseline 1000 short ones.
         batch_size: examples in a batch.
@@ -91,8 +92,7 @@ def finetune(
     check_at_least(1, batch_size=batch_size, num_epochs=num_epochs, patience=patience, seeds=seeds)
     check_at_least(8, sequence_length=sequence_length)
     check_at_least(0, seed=seed, ngrams=ngrams)
-    if not 0 <= validation_share < 1:
-        raise ValueError(f"--validation-share must be in [0, 1). Received: {validation_share}")
+    check_share(validation_share=validation_share)
     if learning_rate is not None:
         check_learning_rate(learning_rate)
     if not 0 < layer_decay <= 1:
@@ -116,6 +116,8 @@ def finetune(
             raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer or --backbone")
     if fresh and backbone == "none":
         raise ValueError("--fresh takes the shape of a backbone: name it with --backbone")
+    if model == "baseline" and size != "tiny":
+        raise ValueError(f"--size is of an encoder: leave it out beside --model baseline. Received: {size}")
     if backbone != "none" and (tokenizer or model == "baseline" or size != "tiny"):
         raise ValueError("a backbone brings its own shape and tokenizer: leave out --backbone, or --model baseline, "
                          "--tokenizer and --size")
@@ -129,7 +131,7 @@ def finetune(
     from app.members import HUB_LEARNING_RATE, LEARNING_RATES, MINIMUM_STEPS, Plan, train_seeds
     from data.batching import encode_all
     from data.sources import SkippedRows, read_texts
-    from data.tasks import Examples, class_weights, few_labels, read_examples, split, without_duplicates
+    from data.tasks import Examples, class_weights, few_labels, read_examples, split, without, without_duplicates
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
     from models.run_folder import load_config
@@ -138,12 +140,15 @@ def finetune(
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     examples, repeated = without_duplicates(read_examples(data, task, skipped, **columns))
-    if len(set(examples.labels.tolist())) < 2:
-        raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples of "
-                         f"{' and '.join(examples.label_names)}; {repeated} repeated or contradictory ones were left out")
     if validation:
         held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
-    elif validation_share:
+        before, examples = len(examples), without(examples, held_out)
+        repeated += before - len(examples)
+    if len(set(examples.labels.tolist())) < 2:
+        raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples of "
+                         f"{' and '.join(examples.label_names)}; {repeated} repeated, contradictory or held-out ones were "
+                         "left out")
+    if validation_share and not validation:
         examples, held_out = split(examples, validation_share, seed)
     if labels is not None:
         examples = few_labels(examples, labels, seed)
@@ -176,6 +181,8 @@ def finetune(
         shape = describe_committee(shape, seeds, len(examples.label_names), bool(others))
     described = {"task": task, "label_names": list(examples.label_names), "takes_pairs": pair_column is not None,
                  "sequence_length": sequence_length, "classifier_dropout": dropout, **shape}
+    if pair_column and sequence_length > described["segment_length"]:
+        warn(f"a pair is read in one segment, of {described['segment_length']} tokens at most")
     kind = "baseline" if model == "baseline" else "scratch" if fresh or backbone == "none" else "pretrained"
     usual_rate = HUB_LEARNING_RATE / pretrained["model"]["hidden_dim"] if from_hub else LEARNING_RATES[kind]
     rate = usual_rate if learning_rate is None else learning_rate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from app.terminal import as_tuple, check_at_least, console, load_tensorflow, warn
+from app.terminal import as_tuple, check_at_least, console, decodable, load_tensorflow, warn
 from app.writing import BEAMS, SAMPLING, beams, until
 
 TITLE_CHARACTERS = 30  # room for a title
@@ -57,7 +57,7 @@ def generate(
     check_at_least(1, tokens=tokens, count=count)
     check_at_least(0, seed=seed)
     search = beams(num_beams=num_beams, length_penalty=length_penalty, no_repeat_ngram_size=no_repeat_ngram_size)
-    prompts = as_tuple(prompts)
+    prompts, title = [decodable(prompt) for prompt in as_tuple(prompts)], decodable(title)
     if num_beams > 1 and count > 1:
         raise ValueError(f"the search of --num-beams finds one text for each beginning. Received: --count {count}")
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": repetition_penalty}
@@ -75,7 +75,7 @@ def generate(
         lines, characters = poems.read_form(form)
         room = lines * (characters + 1) + len(form) + 2  # a mark after each line; the form and the title have lines too
         tokens = max(tokens, lines * (characters + 2) + TITLE_CHARACTERS)
-        prompts = tuple(poems.beginning(form, title, prompt) for prompt in prompts)
+        prompts = [poems.beginning(form, title, prompt) for prompt in prompts]
     from app.kinds import kind_of
 
     kind_of(run, "causal_lm")

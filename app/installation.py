@@ -51,7 +51,7 @@ def examine():
         *check_keras_hub(versions),
         *check_conda(conda_packages(Path(sys.prefix)), versions),
         *check_tensorflow(probe_tensorflow(), shutil.which("nvidia-smi") is not None),
-        *check_environment(os.environ),
+        *check_environment(os.environ, configured_backend()),
         *check_checkout(package_folders(), importlib.metadata.packages_distributions()),
         check_samples(required("samples"), versions),
         *check_machine(*machine()),
@@ -84,6 +84,15 @@ def probe_tensorflow():
         return json.loads(process.stdout.splitlines()[-1])
     lines = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
     return {"error": lines[-1]}
+
+
+def configured_backend():
+    """The backend that Keras's configuration file names, if there is one that can be read."""
+    folder = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
+    try:
+        return json.loads((folder / "keras.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def package_folders():
@@ -159,11 +168,12 @@ def check_tensorflow(probe, nvidia_driver):
         yield Finding(OK, what if probe["gpus"] else f"{what}: the CPU does the work")
 
 
-def check_environment(variables):
+def check_environment(variables, configured=None):
     """Settings that make Keras something else than Keras 3 on TensorFlow."""
-    backend = variables.get("KERAS_BACKEND", "tensorflow")
+    backend = variables.get("KERAS_BACKEND") or configured or "tensorflow"
     if backend != "tensorflow":
-        yield Finding(FAIL, f"KERAS_BACKEND={backend}", "training and export speak TensorFlow: unset KERAS_BACKEND")
+        yield Finding(FAIL, f"Keras runs on {backend}",
+                      "training and export speak TensorFlow: unset KERAS_BACKEND or mend ~/.keras/keras.json")
     if variables.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true"):
         yield Finding(FAIL, "TF_USE_LEGACY_KERAS is set", "unset TF_USE_LEGACY_KERAS: it puts Keras 2 under TensorFlow")
 

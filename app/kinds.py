@@ -32,7 +32,7 @@ def kind_of(run, *kinds, **options):
         raise ValueError(f"a run to take here is {' or '.join(NAMES[kind][0] for kind in kinds)}. "
                          f"Received: {run}, {name}: {use}")
     for option, (value, *owners) in options.items():
-        if value not in (None, False) and kind not in owners:
+        if value is not None and value is not False and kind not in owners:
             raise ValueError(f"--{option.replace('_', '-')} is for {' or '.join(NAMES[owner][0] for owner in owners)}. "
                              f"Received: {run}, {name}; leave it out")
     return kind

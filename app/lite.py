@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.tools import flatbuffer_utils
 
+from app.saved_model import save
 from app.terminal import console, held_back
 from app.verification import TOLERANCE, verify_lite
 from data.batching import cleaned
@@ -41,7 +42,7 @@ def write_lite(to, servable, int8):
     signatures = _signatures(servable)
     with whole(to) as temporary, tempfile.TemporaryDirectory() as folder:
         with held_back():
-            tf.saved_model.save(module, folder, signatures=signatures)
+            save(module, folder, signatures)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder)
             if int8:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -90,7 +90,8 @@ class LoadedVersion:
             await asyncio.sleep(0.05)
         await asyncio.to_thread(self.queue.close)
         # An int8 export's float32 weights; all else TensorFlow frees with the last that refers to it.
-        for weight in getattr(self._loaded, "weights", ()):
+        weights = getattr(self._loaded, "weights", None)
+        for weight in weights if isinstance(weights, list) else ():  # somebody else's may be anything
             if isinstance(weight, tf.saved_model.experimental.TrackableResource):
                 tf.raw_ops.DestroyResourceOp(resource=weight.resource_handle)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from app.tables import check_target, write_rows
-from app.terminal import as_tuple, console, load_tensorflow, progress_bar
+from app.terminal import as_tuple, console, decodable, load_tensorflow, progress_bar
 from app.writing import beams
 
 # Rows held in memory at a time: enough for full batches of every length, few enough for texts of megabytes.
@@ -67,11 +67,11 @@ def predict(
     Returns:
         For texts: a list of {"text", "label", "score", "probabilities": {label: probability}}, with "pair" for pairs; or
         of {"text", "written"}; or of {"question", "context", "answer", "score"}; of a recommender of {"title", "score"}.
-        For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
+        For standard input: {"rows"}. For --data: {"rows", "empty", "skipped": {reason: count}, "to"}.
     """
     search = {"num_beams": num_beams, "length_penalty": length_penalty, "no_repeat_ngram_size": no_repeat_ngram_size}
     settings = beams(**search)
-    run, texts = Path(run), as_tuple(texts)
+    run, texts = Path(run), [decodable(text) for text in as_tuple(texts)]
     if (data is None) != (to is None):
         raise ValueError(f"--data IN and --to OUT go together. Received: data={data}, to={to}")
     if data is not None and texts:
@@ -106,12 +106,14 @@ def predict(
     if data is not None:
         columns = (question_column, context_column) if kind == "span" else (text_column, pair_column)
         return _predict_file(predictor, data, to, columns, SkippedRows(max_skipped))
-    results = []
+    results, count = [], 0
     for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs), None if predictor.reads_histories else CHUNK):
         for result in predictor.results(chunk):
             print(predictor.line(result), flush=True)
-            results.append(result)
-    return results
+            count += 1
+            if texts:  # standard input may have no end
+                results.append(result)
+    return results if texts else {"rows": count}
 
 
 def _chunks(items, size):

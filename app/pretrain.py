@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from app.terminal import check_at_least, check_learning_rate, console, load_tensorflow, warn
+from app.terminal import check_at_least, check_learning_rate, check_share, console, load_tensorflow, warn
 
 LEARNING_RATE = 5e-3
 VALIDATION_ROWS = 512  # at most: 10,000 masked tokens, a standard error of 0.03 nats
@@ -61,24 +61,21 @@ def pretrain(
     check_at_least(1, batch_size=batch_size, accumulate=accumulate, checkpoint_every=checkpoint_every)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"--dropout must be in [0, 1). Received: {dropout}")
+    check_share(dropout=dropout)
     to = Path(to)
     load_tensorflow()
     import numpy as np
 
     from app.history import History
     from app.objectives import MASK_RATE, OBJECTIVES, build_trainer, start_from_neighbours
-    from app.training import claim, resume, train
+    from app.training import budget_of, claim, resume, train
     from data.order import training_rows
     from data.prepared import load_prepared
     from models import health, run_folder
     from models.config import transformer_config
-    from models.trainer import Budget, fast_precision
+    from models.trainer import fast_precision
 
-    if minutes is None and steps is None:
-        minutes = 10.0
-    budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
+    budget = budget_of(minutes, steps)
     prepared = load_prepared(corpus)
     entropy = health.unigram_entropy(prepared.token_counts)
     config = dataclasses.replace(transformer_config(

@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, progress_bar, warn
+from app.terminal import (as_tuple, check_at_least, check_learning_rate, check_share, console, load_tensorflow,
+                          progress_bar, warn)
 
 VOCABULARY_SIZE = 8192
 # SQuAD, an encoder of 4 × 128, 2,500 batches, share of held-out answers that are found to the token: 1e-3 .300, 2e-3
@@ -71,8 +72,7 @@ def questions(
     check_at_least(16, sequence_length=sequence_length)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"--dropout must be in [0, 1). Received: {dropout}")
+    check_share(dropout=dropout)
     if not 0 < layer_decay <= 1:
         raise ValueError(f"--layer-decay must be above 0 and at most 1. Received: {layer_decay}")
     if backbone != "none" and (size != "tiny" or vocabulary_size is not None):
@@ -88,7 +88,7 @@ def questions(
 
     from app.answerer import build_model
     from app.history import History, answered
-    from app.training import claim, resume, train
+    from app.training import budget_of, claim, resume, train
     from data.sources import SkippedRows, fingerprint
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
@@ -97,11 +97,9 @@ def questions(
     from models.config import TransformerConfig, from_dict, transformer_config
     from models.finetuning_optimizers import LayerwiseAdamW, depths
     from models.precision import computing_in
-    from models.trainer import Budget, Trainer, fast_precision
+    from models.trainer import Trainer, fast_precision
 
-    if minutes is None and steps is None:
-        minutes = 10.0
-    budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
+    budget = budget_of(minutes, steps)
     skipped = SkippedRows(max_skipped)
     columns = {"question_column": question_column, "context_column": context_column, "answer_column": answer_column}
     examples, held_out, repeated = _read(data, validation, columns, seed, skipped)

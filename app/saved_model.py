@@ -1,5 +1,8 @@
 """A `Servable` in, a SavedModel folder out: verified, and with what servers and people read beside it."""
 
+import os
+from pathlib import Path
+
 import tensorflow as tf
 
 from app.model_server import WARMUP, with_model, write_warmup
@@ -22,12 +25,8 @@ def write_saved_model(to, servable):
         OSError: it cannot be written.
         RuntimeError: as `list_operations` and `verify`.
     """
-    listing(to)  # a models.config that cannot be read is an error before the work
     with whole(to) as temporary:
-        try:
-            tf.saved_model.save(servable.module, str(temporary), signatures=servable.signatures)
-        except tf.errors.OpError as error:  # TensorFlow's own form of "No space left on device" and "Permission denied"
-            raise OSError(f"{to} cannot be written: {error.message}") from error
+        save(servable.module, temporary, servable.signatures)
         operations = list_operations(temporary)
         difference = verify(temporary, operations, servable)
         extra = temporary / "assets.extra"
@@ -37,9 +36,13 @@ def write_saved_model(to, servable):
             (extra / "labels.txt").write_text(labels, encoding="utf-8")
         write_json(extra / "fromzero.json", {**servable.about, "tensorflow": tf.__version__})
         # One text of each language: as many as EXAMPLES would keep a server from starting.
-        write_warmup(extra / WARMUP, to.absolute().parent.name, {
+        write_warmup(extra / WARMUP, os.path.basename(os.path.dirname(os.path.abspath(to))), {
             signature: {name: (values[:2], dtype) for name, (values, dtype) in inputs.items()}
             for signature, inputs in servable.inputs.items()})
+    if listed := listing(to):
+        path, text = listed
+        with whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     console.print(", ".join(f"{name} {count}" for name, count in operations.items()), markup=False)
     answers = "the answers of the run with its weights rounded" if servable.about["int8"] else "the same answers"
     console.print(f"{len(operations)} operations, core TensorFlow only. A process with TensorFlow alone gives {answers} "
@@ -49,22 +52,31 @@ def write_saved_model(to, servable):
         for name, (values, _) in servable.inputs["serving_default"].items()))
     console.print(f"SavedModel: {to}\n"
                   f'  tf.saved_model.load("{to}").signatures["serving_default"]({inputs})', markup=False)
-    if listed := listing(to):
-        path, text = listed
-        with whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    if listed:
         console.print(f"listed for Model Server in {path}", markup=False)
     return operations
 
 
+def save(module, folder, signatures):
+    """`tf.saved_model.save`, with TensorFlow's own form of "No space left on device" and the like as an OSError."""
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:
+        raise OSError(f"{folder} cannot be written: {error.message}") from error
+
+
 def listing(to):
-    """The models.config to list the model in and its text then; None where it is listed or has no version number."""
-    to = to.absolute()
+    """The models.config to list the model in and its text then; None where it is listed or has no version number.
+
+    Raises:
+        ValueError: there is a models.config that cannot be read.
+    """
+    to = Path(os.path.abspath(to))  # unlike `absolute`, without ..
     path, name = to.parent.parent / "models.config", to.parent.name
     if not (to.name.isascii() and to.name.isdecimal()) or not name:
         return None
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         text = with_model(before, name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; mend it or choose another --to") from error

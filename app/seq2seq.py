@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from app.terminal import (as_tuple, check_at_least, check_file, check_learning_rate, console, load_tensorflow,
+from app.terminal import (as_tuple, check_at_least, check_file, check_learning_rate, check_share, console, load_tensorflow,
                           progress_bar, warn)
 
 VOCABULARY_SIZE = 8192
@@ -76,15 +76,14 @@ def seq2seq(
     check_at_least(8, source_length=source_length, target_length=target_length)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
-    for name, value in (("--dropout", dropout), ("--label-smoothing", label_smoothing)):
-        if not 0 <= value < 1:
-            raise ValueError(f"{name} must be in [0, 1). Received: {value}")
+    check_share(dropout=dropout, label_smoothing=label_smoothing)
     if tokenizer and vocabulary_size is not None:
         raise ValueError("--vocabulary-size is of a tokenizer trained here: leave it out beside --tokenizer")
     check_file(tokenizer=tokenizer)
     shape = {"num_layers": num_layers, "hidden_dim": hidden_dim, "num_heads": num_heads,
              "intermediate_dim": intermediate_dim}
-    if backbone and (size or tokenizer or vocabulary_size is not None or any(shape.values())):
+    if backbone and (size or tokenizer or vocabulary_size is not None
+                     or any(value is not None for value in shape.values())):
         raise ValueError("a backbone brings its own shape and tokenizer: leave out --backbone, or --size, --num-layers, "
                          "--hidden-dim, --num-heads, --intermediate-dim, --tokenizer and --vocabulary-size")
     to, data, validation, backbone = Path(to), as_tuple(data), as_tuple(validation), backbone and Path(backbone)
@@ -102,7 +101,7 @@ def seq2seq(
     import numpy as np
 
     from app.history import History, written
-    from app.training import claim, resume, train
+    from app.training import budget_of, claim, resume, train
     from app.writer import Writer, build_model
     from data.pairs import encode_pairs
     from data.sources import SkippedRows, fingerprint
@@ -111,11 +110,9 @@ def seq2seq(
     from models.config import TransformerConfig, from_dict, transformer_config
     from models.optimizers import pretraining_optimizer
     from models.precision import computing_in
-    from models.trainer import Budget, Trainer, fast_precision
+    from models.trainer import Trainer, fast_precision
 
-    if minutes is None and steps is None:
-        minutes = 10.0
-    budget = Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
+    budget = budget_of(minutes, steps)
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "target_column": target_column}
     (texts, targets), held_out, repeated = _read(data, validation, columns, seed, skipped)

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import signal
 import socket
 import sys
+import urllib.parse
 from pathlib import Path
 
 import tyro
@@ -108,7 +110,8 @@ def _show(models, listener):
     console.print(Panel(Text("\n".join(lines)), title=address, expand=False))
     name, model = next(iter(models.items()))
     example = json.dumps(_example(model.current.signatures), ensure_ascii=False)
-    console.print(f"curl {address}/v1/models/{name}:predict -d '{example}'", markup=False)
+    path = re.sub(r"[^\w.-]", lambda character: urllib.parse.quote(character[0]), name)
+    console.print(f"curl {address}/v1/models/{path}:predict -d '{example}'", markup=False)
     console.print(f"To try it in a browser: {address}", markup=False)
     console.print("The log has a line a request: method, path, status, milliseconds, number of texts; never a text. "
                   "Ctrl-C stops.")

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -35,10 +36,12 @@ class ServedModel:
         Raises:
             ValueError: there is none.
         """
-        folder = Path(folder).absolute()
+        folder = Path(os.path.abspath(folder))  # unlike `absolute`, without ..
         self._only = folder.name if (folder / SAVED_MODEL).is_file() and _is_version(folder) else None
         self.folder = folder.parent if self._only else folder
         self.name = self.folder.name
+        if ":" in self.name:
+            raise ValueError(f"the name of a model must have no colon, which ends it in a request. Received: {self.folder}")
         self.batching, self.observe_batch = batching, functools.partial(observe_batch, self.name)
         self.current, self.versions, self.broken, self._seen = None, {}, {}, {}
         if not (found := self._folders()):

@@ -1,6 +1,7 @@
 """What a user sees while a command works: the console, progress bars with rate and time left."""
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -9,10 +10,18 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+
+class _Console(Console):
+    """Rich's, which would end the process by itself, with exit code 1, once nobody reads what it prints."""
+
+    def on_broken_pipe(self):
+        raise  # the BrokenPipeError that it is called for
+
+
 # In a notebook it prints plain lines: Rich's own way there is a piece of HTML for every call, and what stands for standard
 # output calls itself a terminal, but keeps every state of a progress bar.
-console = Console(highlight=False, soft_wrap=True, force_jupyter=False,
-                  force_terminal=False if "ipykernel" in sys.modules else None)
+console = _Console(highlight=False, soft_wrap=True, force_jupyter=False,
+                   force_terminal=False if "ipykernel" in sys.modules else None)
 
 
 def as_tuple(sources):
@@ -20,11 +29,24 @@ def as_tuple(sources):
     return (sources,) if isinstance(sources, (str, os.PathLike)) else tuple(sources)
 
 
+def decodable(text):
+    """A text from the command line, where Python keeps bytes that are no UTF-8 as lone surrogates: question marks here."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def check_at_least(minimum, **options):
-    """Raises ValueError for the first option below `minimum`, under its name on the command line."""
+    """Raises ValueError for the first option below `minimum` or without end, under its name on the command line."""
     for name, value in options.items():
-        if value < minimum:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {minimum}. Received: {value}")
+        if not minimum <= value < math.inf:
+            rule = f"at least {minimum}" if value < minimum else "a finite number"
+            raise ValueError(f"--{name.replace('_', '-')} must be {rule}. Received: {value}")
+
+
+def check_share(**options):
+    """Raises ValueError for the first option that is not in [0, 1)."""
+    for name, value in options.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1). Received: {value}")
 
 
 def check_file(**options):

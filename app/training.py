@@ -5,9 +5,16 @@ import math
 
 from app.terminal import progress_bar, warn
 from models.run_folder import check_free, load_checkpoint, save_checkpoint, whole, write_json
-from models.trainer import NotFiniteError, stop_signals
+from models.trainer import Budget, NotFiniteError, stop_signals
 
 EVALUATIONS = 10  # over the whole training
+
+
+def budget_of(minutes, steps):
+    """The `Budget` of the options --minutes and --steps: 10 minutes if neither is given."""
+    if minutes is None and steps is None:
+        minutes = 10.0
+    return Budget(steps=steps, seconds=None if minutes is None else 60 * minutes)
 
 
 def claim(folder, options, tokenizer):
@@ -77,7 +84,7 @@ def train(folder, trainer, batches, budget, history, checkpoint_every):
             if math.floor(share * EVALUATIONS) > math.floor(spent * EVALUATIONS):
                 history.evaluate()
             spent = share
-            if trainer.step % checkpoint_every == 0 or stopped():
+            if trainer.step % checkpoint_every == 0 or share == 1 or stopped():
                 save_checkpoint(folder, trainer.step, trainer.seconds, history.losses, trainer.variables)
             return not stopped()
 

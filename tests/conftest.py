@@ -30,6 +30,18 @@ BY_HEART = ("the film was wonderful and we laughed", "this hotel is close to the
             "my new phone broke after two days")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files first: with several processes the last of them would keep the others waiting."""
+    longest = [f"test_{name}" for name in ("notebooks", "readme", "demo", "pretrain", "fuzzed_api", "accelerator")]
+    items.sort(key=lambda item: item.path.stem not in longest)
+
+
+@pytest.fixture
+def once(monkeypatch):
+    """A few steps teach nothing, which is no reason to start again."""
+    monkeypatch.setattr("models.finetuning.RESTARTS", 0)
+
+
 @pytest.fixture(scope="session")
 def sentences():
     """300 (text, "pos" or "neg")."""
@@ -102,8 +114,10 @@ def classifier_run(pretrained_run, labelled_csv, tmp_path_factory):
     from app.finetune import finetune
 
     folder = tmp_path_factory.mktemp("runs") / "classifier"
-    finetune(data=(str(labelled_csv),), to=folder, task="sentiment", backbone=str(pretrained_run), sequence_length=32,
-             num_epochs=1, minimum_steps=12, batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.finetuning.RESTARTS", 0)
+        finetune(data=(str(labelled_csv),), to=folder, task="sentiment", backbone=str(pretrained_run), sequence_length=32,
+                 num_epochs=1, minimum_steps=12, batch_size=16)
     return folder
 
 

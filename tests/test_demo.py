@@ -13,7 +13,7 @@ from data import samples
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch, once):
     """One task, 300 of its rows, few labels and few steps; the real samples otherwise."""
     rows = samples._rows
     monkeypatch.setattr(samples, "_rows", lambda name, paths: rows(name, paths)[::200])
@@ -49,6 +49,12 @@ def test_a_folder_of_something_else_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match="--to must be a new folder. Received: .* which holds other files"):
         demo(to=tmp_path)
     assert (tmp_path / "other").read_text() == "kept" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_impossible_option_claims_no_folder(small, tmp_path):
+    with pytest.raises(ValueError, match="--pretrain-minutes must be at least"):
+        demo(to=tmp_path / "demo", pretrain_minutes=0.0)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_other_options_are_refused(small, tmp_path):

@@ -90,7 +90,18 @@ def test_environment_variables():
     assert statuses(installation.check_environment({})) == []
     assert statuses(installation.check_environment({"KERAS_BACKEND": "tensorflow", "TF_USE_LEGACY_KERAS": "0"})) == []
     assert statuses(installation.check_environment({"KERAS_BACKEND": "jax"})) == [FAIL]
+    assert statuses(installation.check_environment({}, "torch")) == [FAIL]
+    assert statuses(installation.check_environment({"KERAS_BACKEND": "tensorflow"}, "torch")) == []
     assert statuses(installation.check_environment({"TF_USE_LEGACY_KERAS": "1"})) == [FAIL]
+
+
+@pytest.mark.parametrize(("content", "backend"), [
+    ('{"backend": "jax"}', "jax"), ("{}", None), ("not JSON", None), ("[]", None), (None, None)])
+def test_kerass_configuration_file(tmp_path, monkeypatch, content, backend):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if content:
+        (tmp_path / "keras.json").write_text(content, encoding="utf-8")
+    assert installation.configured_backend() == backend
 
 
 def test_a_shadowed_package():

@@ -18,7 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from app.classifier import load_classifier
 from app.export import export
 from app.servables import servable_classifier
-from app.verification import PYTHON_OPERATIONS, list_operations, verify
+from app.verification import PYTHON_OPERATIONS, _reply, list_operations, verify
 from data.batching import cleaned, encode_examples
 from data.sources import clean_text
 
@@ -151,10 +151,14 @@ def test_python_operations_are_refused(tmp_path):
         list_operations(tmp_path / "python")
 
 
-def test_verification_notices(exported, servable):
+def test_verification_notices(exported, servable, monkeypatch):
     folder, operations = exported
     with pytest.raises(RuntimeError, match="NoSuchOperation"):
         verify(folder, [*operations, "NoSuchOperation"], servable)
+    replies = []
+    monkeypatch.setattr("app.verification._reply", lambda *request, ask=_reply: replies.append(ask(*request)) or replies[-1])
+    verify(folder, operations, servable)
+    monkeypatch.setattr("app.verification._reply", lambda *request: replies[0])
     probabilities = servable.expected["token_ids"]["probabilities"]
     labels = np.array([b"another"] * len(probabilities), object)
     for other in ({"probabilities": probabilities + 2e-5}, {"probabilities": probabilities * np.nan}, {"label": labels}):

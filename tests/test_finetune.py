@@ -206,6 +206,7 @@ def test_options_that_do_not_fit(labelled_csv, classifier_run, pretrained_run, t
     assert "--longest-ngram to --ngrams" in one_line(capsys, *data, *to, "--model", "baseline", "--longest-ngram", 3)
     assert "--vocabulary-size is of a tokenizer trained here" in one_line(
         capsys, *data, *to, "--backbone", pretrained_run, "--vocabulary-size", 300)
+    assert "--size is of an encoder" in one_line(capsys, *data, *to, "--model", "baseline", "--size", "mini")
     assert "dropout must be in [0, 1)" in one_line(capsys, *data, *to, "--dropout", 1)
     assert "goes on with the training of a --backbone. Received: 1.0" in one_line(
         capsys, *data, *to, "--adapt-minutes", 1)
@@ -318,8 +319,20 @@ def test_what_never_was_finite_is_an_error_and_the_best_of_failures_is_kept():
         toy(training=not_finite_but(None), stopped=lambda: True)
 
 
-def test_many_held_out_texts_still_choose_among_evaluations(labelled_csv, tmp_path, saved_tokenizer):
-    finetune(data=(str(labelled_csv),), validation=(str(labelled_csv),) * 50, to=tmp_path / "run", model="baseline",
+def test_what_is_measured_by_is_not_learned_from(labelled_csv, table, tmp_path, saved_tokenizer, capsys):
+    with open(labelled_csv, encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    finetune(data=(str(labelled_csv),), validation=(table(rows[:20]),), to=tmp_path / "run", model="baseline",
+             tokenizer=saved_tokenizer, **QUICK)
+    assert load_config(tmp_path / "run", "classifier")["num_examples"] == 100
+    assert "100 examples to train on, 20 to stop by" in capsys.readouterr().out
+    assert "Received: 0 examples" in one_line(capsys, "--data", labelled_csv, "--validation", labelled_csv, "--to",
+                                              tmp_path / "other")
+
+
+def test_many_held_out_texts_still_choose_among_evaluations(labelled_csv, table, tmp_path, saved_tokenizer):
+    others = [(f"film {number}", ("pos", "neg")[number % 2]) for number in range(120)]
+    finetune(data=(str(labelled_csv),), validation=(table(others),) * 50, to=tmp_path / "run", model="baseline",
              tokenizer=saved_tokenizer, **{**QUICK, "minimum_steps": 8})
     history = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(history) == 4

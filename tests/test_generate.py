@@ -114,6 +114,7 @@ def test_mistakes_are_one_line(gpt_run, classifier_run, pretrained_run, labelled
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and rule in error
     for arguments, rule in (([classifier_run, "--top-k", "5"], "--top-k is for a GPT"),
+                            ([classifier_run, "--temperature", "0"], "--temperature is for a GPT"),
                             ([gpt_run, "--tokens", "0"], "--tokens must be at least 1"),
                             ([gpt_run, "--top-p", "2"], "top_p must be above 0 and at most 1"),
                             ([pretrained_run], "a pretrained encoder: finetune makes a classifier of it")):

@@ -222,9 +222,10 @@ def test_a_wrong_path_is_one_line_and_no_traceback(tmp_path, capsys):
     assert not (tmp_path / "to").exists()
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    program = ("import sys, app.__main__, app.doctor\n"
-               "app.doctor.doctor = lambda: [print(line, flush=True) for line in range(100_000)]\n"
+@pytest.mark.parametrize("show", ["print(line, flush=True)", "app.terminal.console.print(line)"])
+def test_a_reader_that_has_seen_enough_is_no_error(show):
+    program = ("import sys, app.__main__, app.doctor, app.terminal\n"
+               f"app.doctor.doctor = lambda: [{show} for line in range(100_000)]\n"
                "sys.exit(app.__main__.main(['doctor']))")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as process:

@@ -111,12 +111,6 @@ def test_segments_of_a_row_do_not_see_each_other(taken_over, preset):
     np.testing.assert_allclose(encoder(row)[0], np.concatenate(expected), atol=1e-5)
 
 
-@pytest.fixture
-def once(monkeypatch):
-    """A few steps teach nothing, which is no reason to start again."""
-    monkeypatch.setattr("models.finetuning.RESTARTS", 0)
-
-
 def test_a_run_needs_no_preset(presets, labelled_csv, tmp_path, once):
     preset = shutil.copytree(presets / "DistilBert", tmp_path / "preset")
     finetune(data=(str(labelled_csv),), to=tmp_path / "run", task="sentiment", backbone=f"hub:{preset}", **QUICK)

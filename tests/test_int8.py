@@ -114,6 +114,13 @@ def test_serving_frees_what_loading_has_made(exported_int8):
     assert not any(tf.raw_ops.VarIsInitializedOp(resource=handle) for handle in handles)
 
 
+@pytest.mark.parametrize("shape", [[], [2, 2]])
+def test_what_somebody_else_calls_weights_is_left_alone(tmp_path, shape):
+    variable = tf.Variable(tf.ones(shape))
+    save(tmp_path / "1", variable, variable)
+    asyncio.run(LoadedVersion(1, tmp_path / "1", Batching(), lambda *_: None).unload())
+
+
 def test_before_and_after_on_labelled_data(classifier_run, rounded, labelled_csv, tmp_path, capsys):
     export(classifier_run, to=tmp_path / "1", int8=True, data=str(labelled_csv))
     shown = capsys.readouterr().out

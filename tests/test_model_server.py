@@ -123,9 +123,17 @@ def test_what_is_listed_stays():
     assert r'name: "the \"best\""' in text
     assert with_model(text, "mine") == with_model(text, 'the "best"') == text
     assert listing(Path("a", "1"))[0] == Path.cwd() / "models.config"
+    path, listed = listing(Path("..", "1"))
+    assert path == Path.cwd().parents[1] / "models.config" and f'base_path: "/models/{Path.cwd().parent.name}"' in listed
     assert listing(Path("a", "latest")) is listing(Path("a", "١")) is None  # which Model Server takes for no version
     comments = "# model_config_list {"
     assert with_model(comments, "a") == comments + "\n" + with_model("", "a")
+
+
+def test_a_list_in_another_encoding_is_left_alone(classifier_run, tmp_path):
+    (tmp_path / "models.config").write_bytes("# 我的".encode("gb18030"))
+    with pytest.raises(ValueError, match="mend it or choose another --to"):
+        export(classifier_run, to=tmp_path / "a" / "1")
 
 
 @pytest.mark.parametrize("text", ["model_config_list {", "hello", "custom_model_config { }"])

@@ -22,6 +22,13 @@ def classifier(classifier_run):
     return load_classifier(classifier_run)
 
 
+@pytest.fixture
+def run(classifier_run, classifier, monkeypatch):
+    """`classifier_run`, which `predict` finds loaded already."""
+    monkeypatch.setattr("app.classifier.load_classifier", lambda run: classifier)
+    return classifier_run
+
+
 def write_table(path, rows, delimiter=","):
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
@@ -47,19 +54,24 @@ def test_texts_from_the_command_line(classifier_run, classifier, capsys):
     assert lines[0].endswith(texts[0]) and f"{expected[0].max():.4f}" in lines[0]
 
 
-def test_texts_from_standard_input(classifier_run, monkeypatch, capsys):
+def test_texts_from_standard_input(run, classifier, monkeypatch, capsys):
     source = "first line\r\n第二行\n\nlatin caf\u00e9".encode() + b" \xe9\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(source), encoding="ascii"))
-    results = predict(classifier_run)
-    assert [result["text"] for result in results] == ["first line", "第二行", "", "latin café \ufffd"]
-    assert [result["label"] is None for result in results] == [False, False, True, False]
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert predict(run) == {"rows": 4}
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[-1] for line in lines] == ["first line", "第二行", "", "latin café \ufffd"]
+    assert [line[0] in classifier.label_names for line in lines] == [True, True, False, True]
 
 
-def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_path, monkeypatch):
+def test_bytes_of_the_command_line_that_are_no_text(run):
+    (result,) = predict(run, ("caf\udce9",))
+    assert result["text"] == "caf?"
+
+
+def test_a_file_keeps_rows_columns_and_order(run, classifier, tmp_path, monkeypatch):
     monkeypatch.setattr("app.predict.CHUNK", 2)  # more chunks than one, and one whose rows are all empty
     source = write_table(tmp_path / "in.csv", ROWS)
-    counts = predict(classifier_run, data=source, to=tmp_path / "new" / "out.csv")
+    counts = predict(run, data=source, to=tmp_path / "new" / "out.csv")
     rows = read_table(tmp_path / "new" / "out.csv")
     added = ["label_predicted", "score", *(f"probability_{name}" for name in classifier.label_names)]
     assert list(rows[0]) == ["id", "text", "note", *added]
@@ -75,53 +87,55 @@ def test_a_file_keeps_rows_columns_and_order(classifier_run, classifier, tmp_pat
     assert all(row[name] == "" for row in rows if not row["text"].strip() for name in added)
 
 
-def test_a_blank_line_of_a_single_column_is_an_empty_text(classifier_run, tmp_path):
+def test_a_blank_line_of_a_single_column_is_an_empty_text(run, tmp_path):
     for name in ("in.csv", "in.tsv"):
         (tmp_path / name).write_text("text\ngood\n\nbad\n")
-        assert predict(classifier_run, data=str(tmp_path / name), to=tmp_path / f"{name}.jsonl")["rows"] == 3
+        assert predict(run, data=str(tmp_path / name), to=tmp_path / f"{name}.jsonl")["rows"] == 3
         rows = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
         assert [row["text"] for row in rows] == ["good", "", "bad"] and rows[1]["score"] is None
 
 
-def test_a_tsv_has_a_line_a_row(classifier_run, tmp_path):
+def test_a_tsv_has_a_line_a_row(run, tmp_path):
     (tmp_path / "in.jsonl").write_text(json.dumps({"text": "good\tfilm\r\nbad"}) + "\n")
-    predict(classifier_run, data=str(tmp_path / "in.jsonl"), to=tmp_path / "out.tsv")
+    predict(run, data=str(tmp_path / "in.jsonl"), to=tmp_path / "out.tsv")
     header, line = (tmp_path / "out.tsv").read_text().splitlines()
     assert line.split("\t")[0] == "good film bad" and header.startswith("text\t")
 
 
-def test_a_folder_of_files_with_different_columns(classifier_run, tmp_path):
+def test_a_folder_of_files_with_different_columns(run, tmp_path):
     (tmp_path / "in").mkdir()
     write_table(tmp_path / "in" / "a.csv", [{"text": "good"}])
     write_table(tmp_path / "in" / "b.csv", [{"id": "1", "review": "bad"}])
-    predict(classifier_run, data=str(tmp_path / "in"), to=tmp_path / "out.jsonl")
+    predict(run, data=str(tmp_path / "in"), to=tmp_path / "out.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert rows[1]["review"] == "bad" and None not in (rows[0]["score"], rows[1]["score"])
 
 
-def test_pairs(classifier_run, tmp_path, monkeypatch, capsys):
-    takes_pairs = dataclasses.replace(load_classifier(classifier_run), takes_pairs=True)
+def test_pairs(run, tmp_path, monkeypatch, capsys):
+    takes_pairs = dataclasses.replace(load_classifier(run), takes_pairs=True)
     monkeypatch.setattr("app.classifier.load_classifier", lambda run: takes_pairs)
     expected = takes_pairs.probabilities(["good", "x"], ["film", ""])
-    result, _ = predict(classifier_run, ("good", "film", "x", ""))
+    result, _ = predict(run, ("good", "film", "x", ""))
     assert result["pair"] == "film" and result["score"] == pytest.approx(expected[0].max(), abs=1e-6)
     monkeypatch.setattr("sys.stdin", io.StringIO("good\tfilm\n"))
-    assert predict(classifier_run)[0]["score"] == pytest.approx(expected[0].max(), abs=1e-6)
+    capsys.readouterr()
+    predict(run)
+    assert f"\t{expected[0].max():.4f}\t" in capsys.readouterr().out
     source = write_table(tmp_path / "in.csv", [{"text": "good", "pair": "film"}, {"text": "x", "pair": ""}])
-    predict(classifier_run, data=source, to=tmp_path / "out.csv")
+    predict(run, data=source, to=tmp_path / "out.csv")
     np.testing.assert_allclose([float(row["score"]) for row in read_table(tmp_path / "out.csv")],
                                expected.max(axis=1), atol=1e-6)
     with pytest.raises(ValueError, match="even number"):
-        predict(classifier_run, ("alone",))
+        predict(run, ("alone",))
     monkeypatch.setattr("sys.stdin", io.StringIO("no tab\n"))
     with pytest.raises(ValueError, match="tab"):
-        predict(classifier_run)
+        predict(run)
 
 
 @pytest.mark.parametrize("name", ["out.tsv", "out.csv.gz", "out.jsonl", "out.jsonl.gz"])
-def test_every_output_form(classifier_run, tmp_path, name):
+def test_every_output_form(run, tmp_path, name):
     to = tmp_path / name
-    predict(classifier_run, data=write_table(tmp_path / "in.csv", ROWS), to=to)
+    predict(run, data=write_table(tmp_path / "in.csv", ROWS), to=to)
     if "jsonl" in name:
         content = gzip.decompress(to.read_bytes()) if name.endswith(".gz") else to.read_bytes()
         rows = [json.loads(line) for line in content.decode("utf-8").splitlines()]
@@ -132,7 +146,7 @@ def test_every_output_form(classifier_run, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["in.tsv", "in.jsonl", "in.txt", "in.csv.gz"])
-def test_every_input_form(classifier_run, tmp_path, name):
+def test_every_input_form(run, tmp_path, name):
     texts = ["a good film", "质量很差", "great fun"]
     rows = [{"text": text} for text in texts]
     source = tmp_path / name
@@ -145,46 +159,46 @@ def test_every_input_form(classifier_run, tmp_path, name):
         source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
         source.write_text("\n".join(texts) + "\n", encoding="utf-8")
-    predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+    predict(run, data=str(source), to=tmp_path / "out.csv")
     assert [row["text"] for row in read_table(tmp_path / "out.csv")] == texts
 
 
-def test_rows_that_cannot_be_read_are_counted(classifier_run, tmp_path, capsys):
+def test_rows_that_cannot_be_read_are_counted(run, tmp_path, capsys):
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "good"}\n{"text": broken\n{"text": "bad"}\n')
-    counts = predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+    counts = predict(run, data=str(source), to=tmp_path / "out.csv")
     assert counts["rows"] == 2 and sum(counts["skipped"].values()) == 1
     assert "could not be read: 1 × " in capsys.readouterr().out
 
 
-def test_texts_are_read_as_in_training(classifier_run):
-    raw, clean = predict(classifier_run, ("good<br />film\x00\x0b", "good\nfilm"))
+def test_texts_are_read_as_in_training(run):
+    raw, clean = predict(run, ("good<br />film\x00\x0b", "good\nfilm"))
     assert raw["probabilities"] == clean["probabilities"]
 
 
-def test_columns_may_differ_in_jsonl_only(classifier_run, tmp_path):
+def test_columns_may_differ_in_jsonl_only(run, tmp_path):
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "good"}\n{"text": "bad", "more": "x"}\n')
-    predict(classifier_run, data=str(source), to=tmp_path / "out.jsonl")
+    predict(run, data=str(source), to=tmp_path / "out.jsonl")
     assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])["more"] == "x"
     with pytest.raises(ValueError, match="more"):
-        predict(classifier_run, data=str(source), to=tmp_path / "out.csv")
+        predict(run, data=str(source), to=tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_an_existing_file_needs_overwrite(classifier_run, tmp_path):
+def test_an_existing_file_needs_overwrite(run, tmp_path):
     source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
     to.write_text("mine")
     with pytest.raises(ValueError, match="--overwrite"):
-        predict(classifier_run, data=source, to=to)
+        predict(run, data=source, to=to)
     assert to.read_text() == "mine"
-    predict(classifier_run, data=source, to=to, overwrite=True)
+    predict(run, data=source, to=to, overwrite=True)
     assert len(read_table(to)) == len(ROWS)
-    predict(classifier_run, data=source, to=tmp_path / "in.csv", overwrite=True)  # onto itself
+    predict(run, data=source, to=tmp_path / "in.csv", overwrite=True)  # onto itself
     assert read_table(tmp_path / "in.csv")[0]["text"] == ROWS[0]["text"]
 
 
-def test_nothing_half_written_remains(classifier_run, tmp_path, monkeypatch):
+def test_nothing_half_written_remains(run, tmp_path, monkeypatch):
     source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
     to.write_text("mine")
     monkeypatch.setattr("app.predict.CHUNK", 2)
@@ -197,12 +211,12 @@ def test_nothing_half_written_remains(classifier_run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("app.classifier.Classifier.probabilities", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        predict(classifier_run, data=source, to=to, overwrite=True)
+        predict(run, data=source, to=to, overwrite=True)
     assert to.read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
-def test_users_errors(classifier_run, tmp_path):
+def test_users_errors(run, tmp_path):
     source, to = write_table(tmp_path / "in.csv", ROWS), tmp_path / "out.csv"
     taken = write_table(tmp_path / "taken.csv", [{"text": "good", "score": "1"}])
     (tmp_path / "empty.csv").write_text("text\n")
@@ -216,11 +230,11 @@ def test_users_errors(classifier_run, tmp_path):
         ({"data": str(tmp_path / "empty.csv"), "to": to}, "no rows"),
     ):
         with pytest.raises(ValueError, match=words):
-            predict(classifier_run, **arguments)
+            predict(run, **arguments)
         assert not to.exists()
 
 
-def test_a_terminal_without_text_is_told_what_to_do(classifier_run, monkeypatch):
+def test_a_terminal_without_text_is_told_what_to_do(run, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     with pytest.raises(ValueError, match="nothing to read"):
-        predict(classifier_run)
+        predict(run)

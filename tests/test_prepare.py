@@ -116,6 +116,11 @@ def test_impossible_options_leave_nothing_behind(text, tmp_path, capsys, options
     assert os.listdir(tmp_path) == [text.name]
 
 
+def test_an_empty_folder_is_new(text, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    assert prepare((str(text),), to=tmp_path / "corpus", **OPTIONS)["rows"]["train"]
+
+
 def test_a_folder_with_something_else_is_not_touched(text, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "thesis.txt").write_text("mine")

@@ -125,7 +125,7 @@ def test_ctrl_c_and_a_full_disk_save_and_the_same_call_goes_on(prepared_corpus, 
     monkeypatch.undo()
     monkeypatch.setattr("models.run_folder.save_config", raise_full)  # after the last step
     with pytest.raises(OSError, match="full"):
-        pretrain(prepared_corpus, to=run, steps=8, checkpoint_every=4, **SHAPE)
+        pretrain(prepared_corpus, to=run, steps=8, checkpoint_every=3, **SHAPE)
     monkeypatch.undo()
     assert (run / "checkpoints" / "step-000000008.npz").exists()
     pretrain(prepared_corpus, to=run, steps=8, **SHAPE)

@@ -431,7 +431,9 @@ def test_mistakes_are_one_line(saved, tmp_path, capsys):
                                 ([tmp_path / "nowhere", "--port", 0], "an export is a folder of SavedModels"),
                                 ([tmp_path / "broken", "--port", 0], "can be loaded: see above"),
                                 ([saved, tmp_path / "other" / "tiny", "--port", 0], "a name of its own"),
-                                ([saved, "--max-queue", "0"], "--max-queue must be at least 1")):
+                                ([saved, "--max-queue", "0"], "--max-queue must be at least 1"),
+                                ([saved, "--timeout", "inf"], "--timeout must be a finite number"),
+                                ([tmp_path / "a:b", "--port", 0], "must have no colon")):
             assert main(["serve", *map(str, arguments)]) == 2
             error = capsys.readouterr().err.splitlines()[-1]
             assert error.startswith("error: ") and rule in error
