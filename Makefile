@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 
 # Two processes: most tests keep one core busy. Tests of one file share what it has trained.
 test: $(INSTALLED)
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nothing else should run beside it.
 bench: data-given $(INSTALLED)

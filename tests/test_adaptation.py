@@ -47,7 +47,7 @@ def test_an_adaptation_that_is_not_finite_is_an_error(pretrained_run, sentences,
               Budget(steps=5), tmp_path, 0, lambda: False)
 
 
-def test_finetune_starts_from_the_adapted_encoder(pretrained_run, labelled_csv, sentences, tmp_path, monkeypatch):
+def test_finetune_starts_from_the_adapted_encoder(pretrained_run, labelled_csv, sentences, tmp_path, monkeypatch, once):
     unlabelled = tmp_path / "more.txt"
     unlabelled.write_text("\n".join(text for text, _ in sentences[:50]), encoding="utf-8")
     loaded = []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from app.terminal import import_tensorflow
 from models.halves import halves, in_halves
 
 HALF = max(1, (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) // 2)
@@ -46,10 +47,21 @@ def test_what_all_rows_share_is_not_split_and_outside_of_a_graph_nothing_is():
 
 
 @pytest.mark.parametrize("before, threads", [
-    ("import tensorflow", HALF), ("os.environ['TF_NUM_INTRAOP_THREADS'] = '3'", 0),
-    ("import tensorflow as tf; tf.config.threading.set_intra_op_parallelism_threads(3)", 3),
-    ("import tensorflow as tf; tf.constant(1)", 0)])
+    ("import tensorflow", HALF), ("import tensorflow as tf; tf.constant(1)", 0)])
 def test_an_operation_has_half_of_the_cores_unless_somebody_has_chosen(before, threads):
     code = (f"import os\n{before}\nfrom app.terminal import load_tensorflow\nload_tensorflow()\nimport tensorflow as tf\n"
             "print(tf.config.threading.get_intra_op_parallelism_threads())")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"%d\n" % threads
+
+
+@pytest.mark.parametrize("chosen, variables, expected", [
+    (0, {}, [HALF]), (3, {}, []), (0, {"TF_NUM_INTRAOP_THREADS": "3"}, [])])
+def test_what_somebody_has_chosen_stays(monkeypatch, chosen, variables, expected):
+    found = []
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: chosen)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", found.append)
+    import_tensorflow()
+    assert found == expected

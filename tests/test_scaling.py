@@ -181,7 +181,7 @@ def test_skipped_steps_leave_the_history_readable(half_run):
     assert entries[-1]["step"] == 24 and entries[-1]["gradient_norm"] > 0
 
 
-def test_nothing_after_pretraining_knows_its_precision(half_run, labelled_csv, tmp_path):
+def test_nothing_after_pretraining_knows_its_precision(half_run, labelled_csv, tmp_path, once):
     for name in ("backbone", "masked_lm"):
         assert {array.dtype.name for array in weights(half_run / f"{name}.weights.h5").values()} == {"float32"}
     finetune(data=(str(labelled_csv),), to=tmp_path / "classifier", task="sentiment", backbone=str(half_run),
