@@ -60,7 +60,7 @@ def finetune(
             of encoders (as many as seeds), a bag of n-grams and document vectors of the unlabelled texts or, if there
             are none, a linear classifier of n-grams: the most accurate, and the slowest.
         tokenizer: a tokenizer.json for training from scratch; one is trained on the texts if not given.
-        validation: labelled sources to stop by; a share of the data if not given.
+        validation: labelled sources to stop by, whose texts are not learned from; a share of the data if not given.
         validation_share: that share; 0 = train on every label, for all steps, and keep the last weights.
         labels: train on only so many, the classes as even as possible; those to stop by come on top.
         unlabelled: for a committee or --adapt-minutes, sources of texts like those to classify; labels are not read.
@@ -140,15 +140,18 @@ def finetune(
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
     examples, repeated = without_duplicates(read_examples(data, task, skipped, **columns))
-    if validation:
-        held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
-        before, examples = len(examples), without(examples, held_out)
-        repeated += before - len(examples)
     if len(set(examples.labels.tolist())) < 2:
         raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples of "
-                         f"{' and '.join(examples.label_names)}; {repeated} repeated, contradictory or held-out ones were "
-                         "left out")
-    if validation_share and not validation:
+                         f"{' and '.join(examples.label_names)}; {repeated} repeated or contradictory ones were left out")
+    measured_by = 0
+    if validation:
+        held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
+        measured_by, examples = len(examples), without(examples, held_out)
+        measured_by -= len(examples)
+        if missing := [name for number, name in enumerate(examples.label_names) if number not in examples.labels]:
+            raise ValueError(f"every class needs a text that does not stand in --validation. Received: none of "
+                             f"{' and '.join(missing)}; {measured_by} that stand there were left out")
+    elif validation_share:
         examples, held_out = split(examples, validation_share, seed)
     if labels is not None:
         examples = few_labels(examples, labels, seed)
@@ -162,6 +165,7 @@ def finetune(
                   f"classes {', '.join(examples.label_names)}"
                   + (f"; {len(others):,} unlabelled texts" if others else "")
                   + (f"; {repeated:,} repeated texts left out" if repeated else "")
+                  + (f"; {measured_by:,} left out that stand in --validation" if measured_by else "")
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
 
     pretrained = None

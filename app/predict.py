@@ -107,13 +107,14 @@ def predict(
         columns = (question_column, context_column) if kind == "span" else (text_column, pair_column)
         return _predict_file(predictor, data, to, columns, SkippedRows(max_skipped))
     results, count = [], 0
+    kept = texts or predictor.reads_histories  # else standard input, which may have no end
     for chunk in _chunks(_texts_and_pairs(texts, predictor.takes_pairs), None if predictor.reads_histories else CHUNK):
         for result in predictor.results(chunk):
             print(predictor.line(result), flush=True)
             count += 1
-            if texts:  # standard input may have no end
+            if kept:
                 results.append(result)
-    return results if texts else {"rows": count}
+    return results if kept else {"rows": count}
 
 
 def _chunks(items, size):

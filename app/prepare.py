@@ -77,7 +77,9 @@ def prepare(
         "heading_columns": list(heading_columns), "whole_files": whole_files, "keep_case": keep_case,
         "characters": characters, "validation_share": validation_share, "near_duplicates": near_duplicates,
     }
-    if to.exists() and not (to.is_dir() and not any(to.iterdir())):
+    if to.is_dir() and not any(to.iterdir()):
+        to.rmdir()  # it is made anew when all is there
+    if to.exists():
         manifest = _prepared_already(to, recipe)
         console.print(f"{to} is prepared already, from the same sources and settings", markup=False)
         return manifest

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
-from app.terminal import as_tuple, check_at_least, check_learning_rate, console, load_tensorflow, warn
+from app.terminal import as_tuple, check_at_least, check_learning_rate, check_share, console, load_tensorflow, warn
 
 NUM_EPOCHS, MINIMUM_STEPS = 10, 300
 VOCABULARY_SIZE = 8192  # of the titles
@@ -71,8 +71,7 @@ def recommend(
     check_at_least(2, sequence_length=sequence_length)
     check_at_least(0, seed=seed)
     check_learning_rate(learning_rate)
-    if not 0 <= unknown_share < 1:
-        raise ValueError(f"--unknown-share must be in [0, 1). Received: {unknown_share}")
+    check_share(unknown_share=unknown_share)
     if num_epochs is not None and minutes is not None:
         raise ValueError(f"give either --num-epochs or --minutes. Received: {num_epochs} and {minutes}")
     to, data, items = Path(to), as_tuple(data), as_tuple(items)

@@ -62,7 +62,7 @@ def save(module, folder, signatures):
     try:
         tf.saved_model.save(module, str(folder), signatures=signatures)
     except tf.errors.OpError as error:
-        raise OSError(f"{folder} cannot be written: {error.message}") from error
+        raise OSError(f"the SavedModel cannot be written: {error.message}") from error
 
 
 def listing(to):

@@ -231,9 +231,10 @@ def _parquet_rows(path: Path, skipped: SkippedRows) -> Iterator[Row]:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        lists_of_texts = [pyarrow.list_(pyarrow.string()), pyarrow.large_list(pyarrow.large_string())]
-        flat = [field.name for field in file.schema_arrow
-                if not pyarrow.types.is_nested(field.type) or field.type in lists_of_texts]
+        types = pyarrow.types
+        flat = [field.name for field in file.schema_arrow if not types.is_nested(field.type)
+                or (types.is_list(field.type) or types.is_large_list(field.type))
+                and (types.is_string(field.type.value_type) or types.is_large_string(field.type.value_type))]
         number = 0
         for batch in file.iter_batches(batch_size=1024, columns=flat):
             for record in batch.to_pylist():

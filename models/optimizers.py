@@ -22,7 +22,9 @@ def learning_rate_share(share, warmup=0.06):
 def pretraining_optimizer(learning_rate):
     """Muon on the hidden matrices, AdamW on embeddings, norms and biases.
 
-    Muon (Jordan et al. 2024; scaled as in Liu et al. 2025, arXiv 2502.16982) orthogonalises each matrix's momentum.
+    Muon (Jordan et al. 2024; scaled as in Liu et al. 2025, arXiv 2502.16982) orthogonalises each matrix's momentum. An
+    embedding's gradient must be a tensor or have each row once, as `models.trainer.Trainer` makes it: Keras would square
+    each part of a row.
     """
     # Named, since Keras would count: a checkpoint must fit the second training of a notebook as well as the first.
     return Muon(learning_rate, weight_decay=0.01, adam_weight_decay=0.01, adam_beta_2=0.98, name="muon")

@@ -325,8 +325,9 @@ def test_what_is_measured_by_is_not_learned_from(labelled_csv, table, tmp_path, 
     finetune(data=(str(labelled_csv),), validation=(table(rows[:20]),), to=tmp_path / "run", model="baseline",
              tokenizer=saved_tokenizer, **QUICK)
     assert load_config(tmp_path / "run", "classifier")["num_examples"] == 100
-    assert "100 examples to train on, 20 to stop by" in capsys.readouterr().out
-    assert "Received: 0 examples" in one_line(capsys, "--data", labelled_csv, "--validation", labelled_csv, "--to",
+    shown = capsys.readouterr().out
+    assert "100 examples to train on, 20 to stop by" in shown and "20 left out that stand in --validation" in shown
+    assert "Received: none of neg and pos; 120 that stand" in one_line(capsys, "--data", labelled_csv, "--validation", labelled_csv, "--to",
                                               tmp_path / "other")
 
 

@@ -58,11 +58,12 @@ def test_the_kinds_of_tables_give_the_same_rows(tmp_path, name):
 
 def test_lists_of_texts_are_lines(tmp_path):
     write(tmp_path / "a.jsonl", '{"poem": ["春眠不觉晓", "处处闻啼鸟"]}\n')
-    for name, kind in (("a", pyarrow.string()), ("b", pyarrow.large_string())):
-        lists = (pyarrow.list_ if name == "a" else pyarrow.large_list)(kind)
-        table = pyarrow.table({"poem": pyarrow.array([["春眠不觉晓", "处处闻啼鸟"]], lists)})
-        pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
-    for name in ("a.jsonl", "a.parquet", "b.parquet"):
+    kinds = [pyarrow.list_(pyarrow.string()), pyarrow.large_list(pyarrow.large_string()),
+             pyarrow.list_(pyarrow.field("element", pyarrow.string(), nullable=False))]
+    for number, kind in enumerate(kinds):
+        table = pyarrow.table({"poem": pyarrow.array([["春眠不觉晓", "处处闻啼鸟"]], kind)})
+        pyarrow.parquet.write_table(table, tmp_path / f"{number}.parquet")
+    for name in ("a.jsonl", "0.parquet", "1.parquet", "2.parquet"):
         assert rows_of(tmp_path / name)[0] == [{"poem": "春眠不觉晓\n处处闻啼鸟"}], name
 
 
