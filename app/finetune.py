@@ -128,10 +128,11 @@ def finetune(
     from app.classifier import describe_committee, describe_model, save_classifier
     from app.committee import train_committee
     from app.hub import take_over
+    from app.labelled_texts import training_examples
     from app.members import HUB_LEARNING_RATE, LEARNING_RATES, MINIMUM_STEPS, Plan, train_seeds
     from data.batching import encode_all
     from data.sources import SkippedRows, read_texts
-    from data.tasks import Examples, class_weights, few_labels, read_examples, split, without, without_duplicates
+    from data.tasks import Examples, class_weights
     from data.tokenizer import Tokenizer
     from data.vocabulary import train_tokenizer
     from models.run_folder import load_config
@@ -139,23 +140,9 @@ def finetune(
 
     skipped = SkippedRows(max_skipped)
     columns = {"text_column": text_column, "pair_column": pair_column, "label_column": label_column}
-    examples, repeated = without_duplicates(read_examples(data, task, skipped, **columns))
-    if len(set(examples.labels.tolist())) < 2:
-        raise ValueError(f"training needs at least two classes. Received: {len(examples)} examples of "
-                         f"{' and '.join(examples.label_names)}; {repeated} repeated or contradictory ones were left out")
-    measured_by = 0
-    if validation:
-        held_out = read_examples(validation, task, skipped, label_names=examples.label_names, **columns)
-        measured_by, examples = len(examples), without(examples, held_out)
-        measured_by -= len(examples)
-        if missing := [name for number, name in enumerate(examples.label_names) if number not in examples.labels]:
-            raise ValueError(f"every class needs a text that does not stand in --validation. Received: none of "
-                             f"{' and '.join(missing)}; {measured_by} that stand there were left out")
-    elif validation_share:
-        examples, held_out = split(examples, validation_share, seed)
-    if labels is not None:
-        examples = few_labels(examples, labels, seed)
-    if not (validation or validation_share):
+    examples, held_out, left_out = training_examples(data, validation, validation_share, labels, task, columns, seed,
+                                                     skipped)
+    if held_out is None:
         held_out, patience = examples, None
     if not len(held_out):
         raise ValueError("validation needs at least one example. Give more data, --validation or --validation-share 0")
@@ -164,8 +151,7 @@ def finetune(
     console.print(f"{len(examples):,} examples to train on, {0 if patience is None else len(held_out):,} to stop by; "
                   f"classes {', '.join(examples.label_names)}"
                   + (f"; {len(others):,} unlabelled texts" if others else "")
-                  + (f"; {repeated:,} repeated texts left out" if repeated else "")
-                  + (f"; {measured_by:,} left out that stand in --validation" if measured_by else "")
+                  + "".join(f"; {reason}" for reason in left_out)
                   + (f"; skipped: {skipped}" if skipped.total else ""), markup=False)
 
     pretrained = None
