@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from app import installation
+from app import installation, installed
 from app.doctor import doctor
 from app.installation import FAIL, OK, WARN
 
@@ -57,11 +57,11 @@ def test_keras_nlp_is_a_shell_around_keras_hub(versions, status, words):
 
 
 def test_conda_beside_pip(tmp_path):
-    assert installation.conda_packages(tmp_path) == []
+    assert installed.conda_packages(tmp_path) == []
     (tmp_path / "conda-meta").mkdir()
     for name in ("tensorflow-base", "python"):
         (tmp_path / "conda-meta" / f"{name}-2.17-0.json").write_text(f'{{"name": "{name}"}}')
-    names = installation.conda_packages(tmp_path)
+    names = installed.conda_packages(tmp_path)
     finding, = installation.check_conda(names, VERSIONS)
     assert finding.status == FAIL and "tensorflow-base" in finding.what and "2.21.0" in finding.what
     assert statuses(installation.check_conda(["pip", "python"], VERSIONS)) == [OK]
@@ -80,10 +80,10 @@ def test_tensorflow_and_its_gpu(probe, driver, status, words):
 
 
 def test_a_tensorflow_that_cannot_be_imported_is_reported(monkeypatch):
-    monkeypatch.setattr(installation, "PROBE", "import os; os.abort()")
-    assert "error" in installation.probe_tensorflow()
-    monkeypatch.setattr(installation, "PROBE", "raise ImportError('libcudart is not there')")
-    assert installation.probe_tensorflow() == {"error": "ImportError: libcudart is not there"}
+    monkeypatch.setattr(installed, "PROBE", "import os; os.abort()")
+    assert "error" in installed.probe_tensorflow()
+    monkeypatch.setattr(installed, "PROBE", "raise ImportError('libcudart is not there')")
+    assert installed.probe_tensorflow() == {"error": "ImportError: libcudart is not there"}
 
 
 def test_environment_variables():
@@ -101,12 +101,12 @@ def test_kerass_configuration_file(tmp_path, monkeypatch, content, backend):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     if content:
         (tmp_path / "keras.json").write_text(content, encoding="utf-8")
-    assert installation.configured_backend() == backend
+    assert installed.configured_backend() == backend
 
 
 def test_a_shadowed_package():
     checkout = Path("/somewhere/fromzero")
-    folders = {name: checkout / name for name in installation.PACKAGES}
+    folders = {name: checkout / name for name in installed.PACKAGES}
     assert statuses(installation.check_checkout(folders, {"app": ["fromzero"]}, checkout)) == [OK]
     shadowed = {**folders, "data": Path("/site-packages/data"), "models": None}
     findings = list(installation.check_checkout(shadowed, {"data": ["fromzero", "some-data"]}, checkout))
