@@ -82,8 +82,7 @@ def seq2seq(
     check_file(tokenizer=tokenizer)
     shape = {"num_layers": num_layers, "hidden_dim": hidden_dim, "num_heads": num_heads,
              "intermediate_dim": intermediate_dim}
-    if backbone and (size or tokenizer or vocabulary_size is not None
-                     or any(value is not None for value in shape.values())):
+    if backbone and (size or tokenizer or vocabulary_size is not None or {*shape.values()} != {None}):
         raise ValueError("a backbone brings its own shape and tokenizer: leave out --backbone, or --size, --num-layers, "
                          "--hidden-dim, --num-heads, --intermediate-dim, --tokenizer and --vocabulary-size")
     to, data, validation, backbone = Path(to), as_tuple(data), as_tuple(validation), backbone and Path(backbone)
