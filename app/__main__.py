@@ -12,6 +12,7 @@ COMMANDS = {
     "pretrain": "train an encoder (masked LM), a GPT (causal LM) or an encoder-decoder (denoising) on a corpus",
     "generate": "go on with texts, by a GPT of pretrain --objective clm",
     "seq2seq": "train an encoder-decoder on pairs of texts: translation, summaries",
+    "clozes": "make questions of plain texts, for questions to learn from where people's are few",
     "questions": "train an encoder to find the answers to questions in texts",
     "recommend": "train a recommender on what people chose, with titles as text",
     "extract": "train an extractor: the sentences of a text that say most of it",

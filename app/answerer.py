@@ -117,12 +117,17 @@ def build_model(config, dropout=0.0, backbone=None):
 
     Args:
         dropout: of the head.
-        backbone: the run folder of a pretraining, whose weights it starts from.
+        backbone: the run folder of a pretraining, or of questions, whose weights it starts from.
     """
     encoder = bert.backbone(config)
+    model = heads.span(encoder, SEP, dropout)
     if backbone is not None:
-        encoder.load_weights(Path(backbone) / "backbone.weights.h5")
-    return heads.span(encoder, SEP, dropout)
+        answers = Path(backbone) / "span.weights.h5"
+        if answers.exists():
+            model.load_weights(answers)
+        else:
+            encoder.load_weights(Path(backbone) / "backbone.weights.h5")
+    return model
 
 
 def load_answerer(folder):

@@ -44,7 +44,8 @@ def questions(
         data: SQuAD's JSON (1.1, 2.0, CMRC 2018; also .gz), or tables with the columns question, context and answer; an
             empty answer = the text has none, and a column answer_start may say where the answer stands.
         to: the run folder, for example runs/answers.
-        backbone: the run folder of a pretraining, or none to train from scratch.
+        backbone: the run folder of a pretraining, or of questions to go on from, such as those that `clozes` makes; none
+            = train from scratch.
         question_column: of a table; found by its name if not given.
         context_column: of a table, the text; found by its name if not given.
         answer_column: of a table; found by its name if not given.
@@ -82,7 +83,7 @@ def questions(
     from models.run_folder import check_free, load_config
 
     check_free(to)
-    pretrained = None if backbone == "none" else load_config(backbone, "masked_lm")
+    pretrained = None if backbone == "none" else load_config(backbone, "masked_lm", "span")
     load_tensorflow()
     import keras
 

@@ -18,6 +18,7 @@ from app.export import export
 from app.predict import predict
 from app.questions import questions
 from models.heads import FORBIDDEN
+from models.run_folder import save_config
 
 PLACES = {"Anna": "Paris", "Bob": "Rome", "Carla": "New York", "张三": "北京", "李四": "上海"}
 ASKED = [("Where does Anna live?", "Anna lives in PARIS.", "PARIS"), ("Where does Bob live?", "Bob  lives in Rome now.", "Rome"),
@@ -183,15 +184,26 @@ def test_the_best_over_the_answers_and_the_rules_of_the_script():
     assert found["without_answer"]["exact_match"] == 50 and found["f1"] == pytest.approx(100 * 1.4 / 3)
 
 
+def test_a_training_starts_from_another_ones_answers(run, files, tmp_path):
+    """As from questions that `clozes` made; the head and what it reads of the questions come along."""
+    options = {**OPTIONS, "steps": 1, "learning_rate": 1e-9, "dropout": 0.0}
+    del options["vocabulary_size"]
+    questions(data=files[0], validation=files[1], backbone=str(run), to=tmp_path / "further", **options)
+    for before, after in zip(load_answerer(run).model.weights, load_answerer(tmp_path / "further").model.weights, strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
 def test_mistakes_are_one_line(run, files, tmp_path, capsys):
     elsewhere = write(tmp_path / "elsewhere.csv", [("who?", "a text", "me"), ("who?", "another", "him")])
     (tmp_path / "wrong.json").write_text('{"data": 7}', encoding="utf-8")
+    (tmp_path / "gpt").mkdir()
+    save_config(tmp_path / "gpt", "causal_lm")
     training = ["questions", "--to", tmp_path / "run", "--data"]
     for arguments, rule in (([*training, elsewhere], "a twentieth of the questions is held out"),
                             ([*training, elsewhere, "--validation", files[1]], "whose answers stand in their texts"),
                             ([*training, tmp_path / "wrong.json"], "a .json file of questions must be"),
                             ([*training, files[0], "--answer-column", "reply"], "must be a column reply for the answer"),
-                            ([*training, files[0], "--backbone", run], "must be a masked_lm run"),
+                            ([*training, files[0], "--backbone", tmp_path / "gpt"], "must be a masked_lm or span run"),
                             ([*training, files[0], "--sequence-length", "8"], "--sequence-length must be at least 16"),
                             ([*training, files[0], "--dropout", "1"], "--dropout must be in [0, 1)"),
                             (["questions", "--data", files[0], "--to", run], "holds a finished training"),
