@@ -112,21 +112,17 @@ class Answerer:
         return tf.function(self.answers, [tf.TensorSpec([None], tf.string)] * 2, autograph=False)
 
 
-def build_model(config, dropout=0.0, backbone=None):
+def build_model(config, dropout=0.0, start=None):
     """The model of a `TransformerConfig`.
 
     Args:
         dropout: of the head.
-        backbone: the run folder of a pretraining, or of questions, whose weights it starts from.
+        start: the weights that it begins with: a run folder's backbone.weights.h5 or span.weights.h5.
     """
     encoder = bert.backbone(config)
     model = heads.span(encoder, SEP, dropout)
-    if backbone is not None:
-        answers = Path(backbone) / "span.weights.h5"
-        if answers.exists():
-            model.load_weights(answers)
-        else:
-            encoder.load_weights(Path(backbone) / "backbone.weights.h5")
+    if start is not None:
+        (model if start.name.startswith("span") else encoder).load_weights(start)
     return model
 
 

@@ -4,12 +4,12 @@ from models.run_folder import load_config
 
 # Of each kind of run folder: its name, and what is done with it.
 NAMES = {
-    "masked_lm": ("a pretrained encoder", "finetune makes a classifier of it"),
+    "masked_lm": ("a pretrained encoder", "finetune makes a classifier of it, questions an answerer"),
     "causal_lm": ("a GPT", "generate goes on with texts, evaluate and export take it"),
     "denoiser": ("a pretrained encoder–decoder", "seq2seq goes on from it"),
     "classifier": ("a classifier", "evaluate, predict and export take it"),
     "seq2seq": ("an encoder–decoder of seq2seq", "evaluate, predict and export take it"),
-    "span": ("an answerer of questions", "evaluate, predict and export take it"),
+    "span": ("an answerer of questions", "evaluate, predict and export take it, questions goes on from it"),
     "recommender": ("a recommender", "evaluate, predict and export take it"),
     "extractor": ("an extractor", "evaluate, predict and export take it"),
 }

@@ -55,7 +55,7 @@ def questions(
             medium (8 × 512) or base (12 × 768).
         vocabulary_size: of a tokenizer trained here; 8192 if not given.
         sequence_length: tokens of a question and a window of its text; of a longer text all is read, window by window.
-            It may exceed the backbone's.
+            Independent of the backbone's, which it may exceed.
         answer_length: the longest answer that is given, in tokens.
         minutes: train for so long; time spent before an interruption counts. Default 10, unless steps are given.
         steps: train for so many updates instead.
@@ -137,7 +137,8 @@ def questions(
 
     keras.utils.set_random_seed(seed)
     with computing_in(precision):
-        model = build_model(config, dropout, backbone if pretrained else None)
+        start = pretrained and {"masked_lm": "backbone.weights.h5", "span": "span.weights.h5"}[pretrained["kind"]]
+        model = build_model(config, dropout, start and Path(backbone) / start)
     optimizer = LayerwiseAdamW(learning_rate, depths(model, config.num_layers), layer_decay if pretrained else 1.0)
     trainer = Trainer(model, optimizer, learning_rate, averaging=True)
     losses = resume(to, trainer)

@@ -53,7 +53,8 @@ def check_file(**options):
     """Raises FileNotFoundError for the first option that names a file which is not there."""
     for name, path in options.items():
         if path is not None and not os.path.isfile(path):
-            raise FileNotFoundError(f"--{name.replace('_', '-')} must be a file. Received: {path}, which does not exist")
+            reason = "is a folder" if os.path.isdir(path) else "does not exist"
+            raise FileNotFoundError(f"--{name.replace('_', '-')} must be a file. Received: {path}, which {reason}")
 
 
 def check_learning_rate(learning_rate):

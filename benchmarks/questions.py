@@ -3,8 +3,8 @@
     python -m benchmarks.questions --data FOLDER [--work FOLDER] [squad] [cmrc2018]
 
 First a pretraining on texts of the language, those of the training questions among them, none of the test questions';
-then, where people's questions are few, a training on clozes, of texts that share nothing with the test questions'; then
-the training on questions. SQuAD: train, tested on dev. CMRC 2018, whose training file cannot be had: dev, tested on
+then, where people's questions are few, a training on clozes, of texts that have no 16 characters in common with the test
+questions'; then the training on questions. SQuAD: train, tested on dev. CMRC 2018, whose training file cannot be had: dev, tested on
 trial. Nothing was chosen by the test sets. Figures that are in the file already are kept for those that are not measured
 again.
 """
@@ -18,6 +18,7 @@ from app.evaluate import evaluate
 from app.prepare import prepare
 from app.pretrain import pretrain
 from app.questions import questions
+from app.tables import write_rows
 from benchmarks.accuracy import SIZE, VOCABULARY_SIZE, plain_wikitext
 from benchmarks.peers import measure_sets, table_row
 from data.questions import read_questions
@@ -69,16 +70,14 @@ def write_texts(source, target):
 
 
 def write_others(source, test, target):
-    """Writes the texts of a source, a line each, but for those that have a piece in common with the lines of `test`."""
+    """Writes the texts of a source that have no piece in common with the lines of `test`."""
     def pieces(text):
         text = "".join(text.split())
         return (text[start : start + SHARED] for start in range(len(text) - SHARED + 1))
 
     tested = {piece for line in Path(test).read_text(encoding="utf-8").splitlines() for piece in pieces(line)}
-    with open(target, "w", encoding="utf-8") as file:
-        for text in read_texts([str(source)], SkippedRows(1000)):
-            if tested.isdisjoint(pieces(text)):
-                file.write(" ".join(text.split()) + "\n")
+    write_rows(({"text": text} for text in read_texts([str(source)], SkippedRows(1000)) if tested.isdisjoint(pieces(text))),
+               target)
     return str(target)
 
 
@@ -98,7 +97,7 @@ def measure(name, data, work):
     if recipe.clozes:
         runs.append(work / "clozes")
         if not (work / "clozes" / "config.json").exists():
-            others = write_others(data / recipe.clozes, test, work / "others.txt")
+            others = write_others(data / recipe.clozes, test, work / "others.jsonl")
             clozes((others,), tokenizer=backbone / "tokenizer.json", to=work / "clozes.csv", overwrite=True)
             questions(data=(str(work / "clozes.csv"),), backbone=str(backbone), to=work / "clozes",
                       minutes=recipe.minutes[1], **recipe.cloze_options)
@@ -107,8 +106,8 @@ def measure(name, data, work):
                   **recipe.options)
     steps = [json.loads((folder / "config.json").read_text(encoding="utf-8"))["step"] for folder in (*runs, run)]
     measured = evaluate(run, data=str(data / recipe.test))
-    return {"minutes": recipe.minutes, "steps": steps, "options": recipe.options,
-            **{figure: measured[figure] for figure in FIGURES}}
+    return {"minutes": recipe.minutes, "steps": steps, "cloze_options": recipe.cloze_options,
+            "options": recipe.options, **{figure: measured[figure] for figure in FIGURES}}
 
 
 def table(results):

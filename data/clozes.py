@@ -2,10 +2,12 @@
 
 A phrase of a sentence is the answer, a question word among some of the words around it the question, the passage that
 the sentence stands in the text (Lewis et al. 2019, "Unsupervised Question Answering by Cloze Translation", section 2.3).
-Nobody asks so, but who answers has learned to find the place that speaks of what was asked.
+Nobody asks like that, but a model that answers has learned to find the place that a question is about.
 """
 
+import functools
 import re
+import unicodedata
 import zlib
 
 import numpy as np
@@ -13,21 +15,23 @@ import tensorflow as tf
 
 from data.corpus import in_batches
 from data.questions import Question
-from data.sentences import cut_sentences
+from data.sentences import CLOSING, cut_sentences
+from data.vocabulary import APOSTROPHES, CHINESE, UNSPACED_NAMES
 
 SENTENCES = 12  # of a passage
-QUESTIONS = 2  # about a passage, each about another sentence
-SHORTEST_SENTENCE, LONGEST_ANSWER = 8, 24  # in pieces
-AROUND = 8  # pieces on either side of the answer, of which the question is made,
-DROPPED = 0.2  # but for this share of them;
-FEWEST = 4  # one side is enough if it has so many
+QUESTIONS = 2  # about a passage, of two sentences
+SHORTEST_SENTENCE, LONGEST_SENTENCE = 8, 200  # in pieces; no question of shorter ones, no place for lists and tables
+LONGEST_ANSWER = 24  # in pieces
+AROUND = 8  # pieces on either side of the answer, that the question is made of
+DROPPED = 0.2  # share of these that are left out
+FEWEST = 4  # of these, on one side, for a question that leaves out the other side
 BATCH_CHARACTERS = 1_000_000
 _MARKS = " ,.;:!?，。、；：！？…"
-_HAN, _DIGIT = re.compile("[\u3400-\u9fff]"), re.compile(r"\d")
+_CLOSED = re.compile(f"[。！？；]{CLOSING}$")  # what no space follows
 
 
 def cloze_questions(texts, tokenizer):
-    """Makes questions of texts; of the same text always the same ones.
+    """Makes questions of texts; of the same text, by the same tokenizer, always the same ones.
 
     Args:
         texts: iterable of str, cleaned.
@@ -41,69 +45,87 @@ def cloze_questions(texts, tokenizer):
         pieces, splits = _pieces(sentences.values, tokenizer), sentences.row_splits.numpy()
         for text, first, end in zip(batch, splits[:-1], splits[1:]):
             random = np.random.default_rng(zlib.crc32(text.encode()))
-            for place in range(first, end, SENTENCES):
-                yield from _about(pieces[place : min(place + SENTENCES, end)], text, random)
+            fitting = [row for row in pieces[first:end] if len(row) <= LONGEST_SENTENCE]
+            for start in range(0, len(fitting), SENTENCES):
+                yield from _about_passage(fitting[start : start + SENTENCES], text, random)
 
 
 def _pieces(sentences, tokenizer):
-    """tf.string (S,) → of each sentence a list of its words, or tokens where a script has no spaces; joined they are it."""
+    """Cuts sentences into words, or tokens where a script has no spaces, each with the space behind it.
+
+    Args:
+        sentences: tf.string (S,).
+
+    Returns:
+        list of S lists; joined, they are the sentences.
+    """
     _, starts, _ = tokenizer.encode_with_offsets(sentences)
     pieces = []
-    for sentence, cuts in zip(sentences.numpy(), starts.numpy()):
-        row = []
-        for start, end in zip([0, *cuts[1:]], [*cuts[1:], len(sentence)]):
+    for sentence, row in zip(sentences.numpy(), starts.numpy()):
+        # A character that is normalised to a space and something else has tokens that start in another order.
+        cuts = np.maximum.accumulate(row)[1:]
+        words = []
+        for start, end in zip([0, *cuts], [*cuts, len(sentence)]):
             piece = sentence[start:end].decode()
-            if row and piece and _in_word(row[-1][-1], piece[0]):
-                row[-1] += piece
+            if words and piece and _in_word(words[-1][-1]) and _in_word(piece[0]):
+                words[-1] += piece
             elif piece:
-                row.append(piece)
-        pieces.append(row)
+                words.append(piece)
+        pieces.append(words)
     return pieces
 
 
-def _in_word(left, right):
-    return left.isalnum() and right.isalnum() and not _HAN.match(left) and not _HAN.match(right)
+@functools.lru_cache(maxsize=100_000)
+def _in_word(character):
+    """Whether words of a script with spaces are made of it."""
+    return ((unicodedata.category(character)[0] in "LMN" or character in APOSTROPHES)
+            and not unicodedata.name(character, "").startswith(UNSPACED_NAMES))
 
 
-def _about(sentences, text, random):
-    """Yields questions about a passage: lists of pieces, one for each sentence."""
+def _about_passage(sentences, text, random):
+    """Yields questions about a passage, its sentences given as lists of pieces."""
     whole = ["".join(sentence) for sentence in sentences]
-    spaced = [sentence if _HAN.search(sentence) else sentence + " " for sentence in whole]
+    spaced = [sentence if _CLOSED.search(sentence) else sentence + " " for sentence in whole]
     context = "".join(spaced).rstrip()
-    long = [number for number, sentence in enumerate(sentences) if len(sentence) >= SHORTEST_SENTENCE]
-    for number in random.permutation(len(long))[:QUESTIONS]:
-        number = long[number]
+    usable = [number for number, sentence in enumerate(sentences) if len(sentence) >= SHORTEST_SENTENCE]
+    for number in random.permutation(np.array(usable, int))[:QUESTIONS]:
         pieces = sentences[number]
-        first, end = _answer(pieces, random)
+        first, end = _choose_answer(pieces, random)
         phrase = "".join(pieces[first:end])
         answer = phrase.strip(_MARKS)
-        if len(answer) > 1 or answer.isdecimal():
-            before = len("".join([*spaced[:number], *pieces[:first]]))
-            start = before + len(phrase) - len(phrase.lstrip(_MARKS))
-            question = _question(pieces, first, end, random)
+        question = _ask(pieces, first, end, random)
+        if question and _says_something(answer) and (len(answer) > 1 or answer.isdecimal()):
+            start = len("".join([*spaced[:number], *pieces[:first]])) + phrase.index(answer)
             yield Question(question, context, (answer,), (start, start + len(answer)), text)
 
 
-def _answer(pieces, random):
-    """Chooses which pieces [first, end) are the answer; of two answers one begins or ends where a clause does."""
+def _says_something(piece):
+    return any(map(str.isalnum, piece))
+
+
+def _choose_answer(pieces, random):
+    """Which pieces [first, end) are the answer; half of all answers, at least, begin or end where a clause does."""
     length = round(np.exp(random.uniform(0, np.log(min(LONGEST_ANSWER, len(pieces) // 2)))))
     firsts = np.arange(len(pieces) - length + 1)
-    marks = np.array([not piece.strip(_MARKS) for piece in pieces])
+    marks = np.array([not _says_something(piece) for piece in pieces])
     at_edge = np.append(True, marks)[firsts] | np.append(marks, True)[firsts + length]
     first = random.choice(firsts[at_edge] if random.random() < 0.5 else firsts)
     return first, first + length
 
 
-def _question(pieces, first, end, random):
-    """A question word and pieces from around the answer."""
-    before, after = ([piece for piece in side if random.random() >= DROPPED]
+def _ask(pieces, first, end, random):
+    """A question word in the place of the pieces [first, end), with others from around it; None if it has nothing there."""
+    before, after = ([piece if random.random() >= DROPPED else " " * piece.endswith(" ") for piece in side]
                      for side in (pieces[max(0, first - AROUND) : first], pieces[end : end + AROUND]))
-    sides = [side for side in ((before, []), ([], after)) if len(side[0]) + len(side[1]) >= FEWEST]
-    if sides and random.random() < 0.5:
-        before, after = sides[random.integers(len(sides))]
-    is_number = _DIGIT.search("".join(pieces[first:end]))
-    if _HAN.search("".join(pieces)):
-        asked, joint, mark = "多少" if is_number else "什么", "", "？"
+    one_sided = [(left, right) for left, right in ((before, []), ([], after))
+                 if sum(bool(piece.strip()) for piece in left + right) >= FEWEST]
+    if one_sided and random.random() < 0.5:
+        before, after = one_sided[random.integers(len(one_sided))]
+    if not any(map(_says_something, before + after)):
+        return None
+    is_number = any(map(str.isdecimal, "".join(pieces[first:end])))
+    if 2 * sum(bool(CHINESE.search(piece)) for piece in pieces) > sum(map(_says_something, pieces)):
+        asked, mark = "多少" if is_number else "什么", "？"
     else:
-        asked, joint, mark = "how many" if is_number else "what", " ", "?"
-    return " ".join(joint.join([*before, asked, *after]).strip(_MARKS).split()) + mark
+        asked, mark = " how many " if is_number else " what ", "?"
+    return " ".join("".join([*before, asked, *after]).strip(_MARKS).split()) + mark
