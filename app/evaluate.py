@@ -32,12 +32,12 @@ def evaluate(
     seed: int | None = None,
     max_skipped: int = 1000,
 ) -> dict:
-    """Measure a classifier on labelled text, a GPT on plain text, others on what they were trained on.
+    """Measure a classifier on labelled text, a GPT on plain text, others on data of the kind they were trained on.
 
     Args:
         run: folder of a run of finetune, seq2seq, questions, recommend, extract or pretrain --objective clm.
         data: sources of labelled text, for a GPT of plain text, for a run of seq2seq or extract of pairs, for a
-            recommender of users and items: files, globs, folders, tfds:NAME:SPLIT, sample:NAME; for a run of questions
+            recommender of users and items: files, globs, folders, tfds:NAME[:split], sample:NAME; for a run of questions
             also SQuAD's JSON.
         items: for a recommender, as for recommend: what new items are called.
         text_column: column of the text; found when left out. A recommender knows its columns.

@@ -50,7 +50,7 @@ def predict(
         run: folder of a run of finetune, seq2seq, questions, recommend or extract.
         texts: texts to read. For a classifier of text pairs: first, second, first, second …, for a run of questions:
             question, text, question, text … (on standard input the two are separated by a tab).
-        data: a source of unlabelled rows: .csv, .tsv, .jsonl, .parquet or .txt (also .gz).
+        data: a source of unlabelled rows: .parquet, or .csv, .tsv, .jsonl or .txt (also .gz).
         to: .csv, .tsv or .jsonl (also .gz) to write.
         text_column: column of the text; found when left out.
         pair_column: column of the second text; found when left out.

@@ -41,8 +41,8 @@ def recommend(
     the ones before train. A user of fewer than 3 different items takes no part.
 
     Args:
-        data: sources with a column of users and one of items, if they have it of times (numbers or dates; without them
-            the order of the rows counts) and of titles: files, globs, folders.
+        data: sources with a column of users and one of items, and where there are any of times (numbers or dates;
+            without them the order of the rows counts) and of titles: files, globs, folders.
         to: the run folder, for example runs/films.
         items: sources with a column of items and one of titles, if the data has none; genres join the title. Items that
             nobody chose can be recommended too.
@@ -58,10 +58,10 @@ def recommend(
         num_heads: of its attention.
         sequence_length: the longest history, in items; of a longer one the end, in training any stretch.
         title_length: the longest title, in pieces.
-        batch_size: users in a batch; it takes memory for a number for each item at each place of their histories.
+        batch_size: users in a batch; memory grows with users × items × length of history.
         learning_rate: the highest one; it rises over the first 6 % of the training and falls to 0.
         dropout: share of activations dropped in training.
-        unknown_share: of the items that at a step are known by their titles alone, so that new ones can be.
+        unknown_share: share of the items that a step knows by their titles alone, so that new ones can be recommended.
         checkpoint_every: steps between two checkpoints.
         seed: of the initial weights and the order of the users.
         max_skipped: stop after so many unreadable rows.
