@@ -4,6 +4,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import math
 import threading
 import time
 
@@ -97,8 +98,7 @@ class BatchingQueue:
             rows, key, starts = 1, object(), [0]  # a key equal to no other; without rows it takes a place too
         request = _Request(len(starts))
         with self._changed:
-            if self.rows >= self.batching.max_queue:
-                raise QueueFull(self.rows * self._seconds_a_row / len(self._threads))
+            self.check_room()
             for number, start in enumerate(starts):
                 part = inputs if len(starts) == 1 else {
                     name: array[start : start + size] for name, array in inputs.items()}
@@ -107,6 +107,11 @@ class BatchingQueue:
             self.rows += rows
             self._changed.notify_all()
         return request.future
+
+    def check_room(self):
+        """Raises QueueFull if enough are waiting: cheaper to ask before a request is read."""
+        if self.rows >= self.batching.max_queue:
+            raise QueueFull(self.rows * self._seconds_a_row / len(self._threads))
 
     def close(self, seconds=None):
         """Answers what waits, then ends the threads; blocks until then, or so long at most."""
@@ -129,7 +134,11 @@ class BatchingQueue:
                 batch[0].request.loop.call_soon_threadsafe(_deliver, batch, answers)
 
     def _next_batch(self):
-        """The first part that waits and those that fit to it; an empty list when the queue is closed and empty."""
+        """The first part that waits and those that fit to it; an empty list when the queue is closed and empty.
+
+        A thread leaves the others their share of what waits: a batch of few is answered sooner than one of many, and the
+        others would have nothing to do.
+        """
         size = self.batching.max_batch_size
         with self._changed:
             while True:
@@ -139,11 +148,12 @@ class BatchingQueue:
                 deadline = self._parts[0].arrived + wait if self._parts else 0
                 while self.rows < size and not self._closed and (left := deadline - time.monotonic()) > 0:
                     self._changed.wait(left)
+                share = min(size, math.ceil(self.rows / len(self._threads)))
                 batch, others, rows = [], collections.deque(), 0
                 for part in self._parts:
                     if part.request.future.done():  # given up, or another part has failed
                         continue
-                    if not batch or part.key == batch[0].key and rows + part.rows <= size:
+                    if not batch or part.key == batch[0].key and rows + part.rows <= share:
                         batch.append(part)
                         rows += part.rows
                     else:

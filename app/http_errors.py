@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.batching_queue import QueueFull
 from app.json_tensors import BadInput
 
 
@@ -21,6 +22,10 @@ def _error(status, reason, headers=None):
 
 async def _bad_input(request, error):
     return _error(400, error)
+
+
+async def _queue_full(request, error):
+    return await _http_error(request, busy(error, error.seconds))
 
 
 async def _http_error(request, error):
@@ -39,4 +44,4 @@ async def _bug(request, error):
     return _error(500, "the server has a bug: its log says which")
 
 
-HANDLERS = {BadInput: _bad_input, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug}
+HANDLERS = {BadInput: _bad_input, QueueFull: _queue_full, HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug}

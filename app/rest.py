@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.batching_queue import QueueFull
 from app.http_errors import HANDLERS, busy
 from app.json_answers import write_answer
 from app.json_tensors import BadInput, read_request
@@ -118,6 +117,7 @@ class Service:
         if request.state.is_surplus:
             raise busy("the server has too many connections", 1)
         with self._version(request).in_use() as version:
+            version.queue.check_room()
             read = functools.partial(read_request, body, version.signatures, self.limits)
             asked = read() if len(body) <= SMALL_BODY else await asyncio.to_thread(read)
             request.state.texts = asked.texts
@@ -156,10 +156,7 @@ class Service:
 
     async def _outputs(self, request, version, asked):
         """What the model answers, unless the time is up or nobody listens any more."""
-        try:
-            answer = version.queue.put(asked.signature, asked.inputs)
-        except QueueFull as full:
-            raise busy(full, full.seconds) from full
+        answer = version.queue.put(asked.signature, asked.inputs)
         gone = asyncio.ensure_future(request.receive())  # after a body comes nothing but the end of the connection
         try:
             await asyncio.wait({answer, gone}, timeout=self.limits.timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -64,6 +64,24 @@ def test_what_waits_is_answered_together_and_everybody_gets_his_own():
     asyncio.run(clients())
 
 
+def test_a_thread_leaves_the_other_its_share():
+    async def clients():
+        model, answers, sizes = Model(), [], []
+        model.may_work.clear()
+        queue = BatchingQueue(model.run, Batching(threads=2), sizes.append)
+        for text in ("first", "second"):
+            answers.append(queue.put(LENGTHS, texts(text)))
+            while queue.rows:
+                await asyncio.sleep(0.001)
+        answers += [queue.put(LENGTHS, texts(text)) for text in "abcdef"]
+        model.may_work.set()
+        assert [(await answer)["length"].tolist() for answer in answers] == [[5], [6], *[[1]] * 6]
+        assert sorted(sizes) == [1, 1, 1, 2, 3]  # of six waiting three, of three two
+        queue.close()
+
+    asyncio.run(clients())
+
+
 def test_a_free_model_waits_for_company_where_there_was_some():
     async def clients():
         model = Model()
