@@ -33,7 +33,7 @@ assert history["validation_loss"].is_monotonic_decreasing""",
     "05_finetune": """
 assert [answer["label"] for answer in answers[:2]] == ["positive", "negative"]
 means = results.groupby(["task", "start"])["accuracy"].mean()
-assert len(results) == 6 and means["topic", "pretrained"] > means["topic", "random weights"] + 0.1""",
+assert len(results) == 12 and means["topic", "pretrained"] > means["topic", "random weights"] + 0.1""",
     "06_generate_translate_answer": """
 assert generator.tokenizer.vocabulary[int(np.argmax(p))] == "光"
 assert any(one["has the form"] for one in written) and copied("床前明月光") == 5
