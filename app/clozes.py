@@ -25,7 +25,8 @@ def clozes(
     from people's with `--backbone runs/clozes`. The same texts and tokenizer give the same questions.
 
     Args:
-        sources: files (.parquet, or .txt .csv .tsv .jsonl, also in .gz), globs, folders, tfds:NAME[:split] or sample:NAME[:split].
+        sources: files (.parquet, or .txt .csv .tsv .jsonl, also in .gz), globs, folders, tfds:NAME[:split] or
+            sample:NAME[:split].
         tokenizer: tokenizer.json of the run that will be the backbone.
         to: the .csv, .tsv or .jsonl to write (also .gz), with the columns question, context, answer and answer_start.
         text_column: the column that holds the text; found by its name if not given.

@@ -36,7 +36,8 @@ def prepare(
     A second run with the same sources and settings finds its work done; with others it asks for another folder.
 
     Args:
-        sources: files (.parquet, or .txt .csv .tsv .jsonl, also in .gz), globs, folders, tfds:NAME[:split] or sample:NAME[:split].
+        sources: files (.parquet, or .txt .csv .tsv .jsonl, also in .gz), globs, folders, tfds:NAME[:split] or
+            sample:NAME[:split].
         to: the folder to make, for example corpora/mine.
         vocabulary_size: tokens in the vocabulary, at most; 8192 if not given.
         sequence_length: tokens in a row.

@@ -80,8 +80,8 @@ def serve(
     server = http_server(application(models, limits, metrics, poll_seconds), timeout)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn takes them over, and raises them again at its end
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    # Of Python's lock: the event loop and the threads that answer would wait 5 ms for each other, the loop at every answer
-    # that it takes from them, they several times a batch.
+    # How long a thread keeps Python's lock while another waits for it, 5 ms else: the event loop and the threads that run
+    # models need it by turns, several times a batch.
     sys.setswitchinterval(0.0005)
     with _listening(host, port) as listener:
         _show(models, listener)
