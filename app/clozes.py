@@ -37,6 +37,8 @@ def clozes(
     to, sources = Path(to), as_tuple(sources)
     check_target(to, overwrite)
     check_file(tokenizer=tokenizer)
+    if not sources:
+        raise ValueError("name at least one source of texts")
     import_tensorflow()
     from data.clozes import cloze_questions
     from data.sources import SkippedRows, read_texts

@@ -115,6 +115,7 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, saved_tokenizer, caps
         (tmp_path / f"{name}.txt").write_text(content, encoding="utf-8")
     before = sorted(tmp_path.iterdir())
     for arguments, reason in ((["texts.txt", "--to", "words.txt"], "must end in .csv"),
+                              (["--to", "x.csv"], "name at least one source"),
                               (["texts.txt", "--to", "x.csv", "--tokenizer", "."], "--tokenizer must be a file. Received: ., which"),
                               (["texts.txt", "--to", "x.csv", "--tokenizer", "words.txt"], "words.txt"),
                               (["nothing.txt", "--to", "new/x.csv"], "nothing.txt"),
